@@ -1,0 +1,1 @@
+"""Programs that export and search: `python -m export.NAME`, from the root."""
