@@ -1,1 +1,5 @@
-__all__ = []
+"""Keras callbacks for training embeddings."""
+
+from keras_distill.callbacks.retrieval_evaluation import RetrievalEvaluation
+
+__all__ = ["RetrievalEvaluation"]

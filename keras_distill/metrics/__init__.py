@@ -1,1 +1,25 @@
-__all__ = []
+"""Retrieval and verification, measured on numpy arrays."""
+
+from keras_distill.metrics.embed import Embedder, embed
+from keras_distill.metrics.k_means import k_means
+from keras_distill.metrics.nmi import nmi
+from keras_distill.metrics.retrieval_report import (
+    map_at_r,
+    r_precision,
+    recall_at_k,
+    retrieval_report,
+)
+from keras_distill.metrics.tar_at_far import tar_at_far, threshold_at_far
+
+__all__ = [
+    "Embedder",
+    "embed",
+    "k_means",
+    "map_at_r",
+    "nmi",
+    "r_precision",
+    "recall_at_k",
+    "retrieval_report",
+    "tar_at_far",
+    "threshold_at_far",
+]

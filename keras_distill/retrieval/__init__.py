@@ -1,1 +1,5 @@
-__all__ = []
+"""Search over embeddings."""
+
+from keras_distill.retrieval.exact_search import exact_search
+
+__all__ = ["exact_search"]
