@@ -1,0 +1,267 @@
+"""Train an image embedder, with or without distillation, and measure it.
+
+The run folder holds `student.keras`, `recipe.json`, `metrics.json`, `history.csv`,
+`neighbours.png` and TensorBoard logs. What is measured are classes that took no part
+in training, and nothing is chosen by them: to choose an epoch, hold out a part of the
+training classes with `--validation-classes`.
+"""
+
+import argparse
+import pathlib
+import shutil
+import sys
+
+import keras_distill as kd
+from keras_distill import atomic, command_line
+from train import methods, report, run_folder
+
+# What a run is unless flags say otherwise.
+DEFAULTS = {
+    "image_size": 32,
+    "backbone": "conv4",
+    "dim": 32,
+    "method": "s2sd",
+    "loss": "multi_similarity",
+    "epochs": 20,
+    "classes_per_batch": 28,
+    "images_per_class": 4,
+    "learning_rate": 2e-3,
+    "weight_decay": 1e-4,
+    "augment": True,
+    "seed": 0,
+}
+WARM_UP = 0.05  # of all steps; then a cosine down to 0
+AFFINE = {"shift": 0.1, "rotation": 10.0, "scale": 0.15, "shear": 10.0}
+
+EXAMPLE = """\
+python -m train.embedder --data glyphs --method s2sd --out runs/glyphs
+python -m train.embedder --data images --eval-classes 'Greek/*' --out runs/greek"""
+
+
+def main(argv=None):
+    args = _parser().parse_args(argv)
+    arguments = {name: _plain(value) for name, value in vars(args).items()}
+    state = run_folder.check(args.out, arguments, args.resume, args.overwrite)
+    if state == "finished":
+        print(f"The run is finished: {args.out}")
+    else:
+        try:
+            train(args, arguments, resume=state == "unfinished")
+        except KeyboardInterrupt:
+            if not (args.out / "recipe.json").exists():
+                raise
+            print(
+                "\nInterrupted. The same command with --resume goes on with the run.",
+                file=sys.stderr,
+            )
+            return 130
+    report.show(args.out)
+
+
+def train(args, arguments, resume):
+    """Trains what the arguments describe, into the folder `args.out`."""
+    import keras
+
+    from train.progress import EpochLine, Record, Stopwatch
+
+    keras.utils.set_random_seed(args.seed)
+    criterion = kd.losses.get(args.loss, **methods.options(args.loss_options))
+    terms = methods.make(args.method, methods.options(args.method_options))
+    images, held_out = _data(args)
+    student = kd.models.embedder(
+        args.backbone, images.image_shape, args.dim, weights=args.weights
+    )
+    data = {
+        "name": images.name,
+        "fingerprint": images.fingerprint(),
+        "image_shape": list(images.image_shape),
+        "train": _counts(images),
+        **{name: _counts(some) for name, some in held_out.items()},
+    }
+    if resume:
+        run_folder.check_data(args.out, data)
+    else:
+        run_folder.begin(args.out, arguments, data)
+
+    record = Record(
+        args.out, monitor="val_recall_at_1" if "validation" in held_out else None
+    )
+    batches = kd.data.class_balanced(
+        images,
+        classes=args.classes_per_batch,
+        per_class=args.images_per_class,
+        augment=kd.layers.RandomAffine(**AFFINE, seed=args.seed)
+        if args.augment
+        else None,
+        seed=args.seed,
+        first_epoch=record.epochs_done,
+    )
+    steps = int(batches.cardinality())
+    distiller = kd.Distiller(student, methods=terms)
+    distiller.compile(_optimizer(args, steps), loss=criterion)
+    terminal = sys.stdout.isatty()
+    an_epoch = steps * args.classes_per_batch * args.images_per_class
+    callbacks = [Stopwatch()]
+    if "validation" in held_out:
+        callbacks.append(kd.callbacks.RetrievalEvaluation(held_out["validation"]))
+    callbacks.append(
+        keras.callbacks.TensorBoard(args.out / "tensorboard", write_graph=False)
+    )
+    if not terminal:
+        callbacks.append(EpochLine(an_epoch))
+    distiller.fit(
+        batches,
+        epochs=args.epochs,
+        initial_epoch=record.epochs_done,
+        verbose=1 if terminal else 0,
+        callbacks=[*callbacks, record],
+    )
+    _finish(args.out, distiller.student, images, held_out, record, an_epoch)
+
+
+def _finish(out, student, images, held_out, record, an_epoch):
+    """Saves, measures and draws; `metrics.json`, written last, ends the run."""
+    import keras
+
+    with atomic.file(out / "student.keras") as temporary:
+        student.save(temporary)
+    metrics = {"last": _measured(student, held_out, record.epochs_done)}
+    if record.best is not None:
+        with atomic.file(out / "student_best.keras") as temporary:
+            shutil.copyfile(record.best_student, temporary)
+        best = keras.saving.load_model(out / "student_best.keras", compile=False)
+        metrics["best"] = _measured(best, held_out, record.best["epoch"])
+    embeddings, labels = kd.metrics.embed(student, held_out["evaluation"])
+    grid = kd.retrieval.neighbour_grid(held_out["evaluation"], embeddings)
+    with atomic.file(out / "neighbours.png") as temporary:
+        grid.save(temporary)
+    seconds = sum(row["seconds"] for row in record.rows)
+    trained_on = an_epoch * record.epochs_done
+    skipped = {file for some in (images, *held_out.values()) for file in some.skipped}
+    metrics["training"] = {
+        "images": trained_on,
+        "seconds": seconds,
+        "images_per_second": trained_on / seconds,
+    }
+    metrics["skipped_images"] = len(skipped)
+    run_folder.finish(out, metrics)
+
+
+def _measured(student, held_out, epoch):
+    measured = {"epoch": epoch}
+    for name, images in held_out.items():
+        embeddings, labels = kd.metrics.embed(student, images)
+        measured[name] = kd.metrics.retrieval_report(embeddings, labels)
+    return measured
+
+
+def _data(args):
+    """The images to train on, and those held out: a dictionary by their role."""
+    images, evaluation = kd.data.load(
+        args.data, image_size=args.image_size, eval_classes=args.eval_classes
+    )
+    held_out = {"evaluation": evaluation}
+    if args.validation_classes is not None:
+        images, held_out["validation"] = _split(
+            images, args.validation_classes, args.seed
+        )
+    return images, held_out
+
+
+def _split(images, share, seed):
+    """Divides a data set by classes, at random under the seed."""
+    import numpy as np
+
+    names = np.random.default_rng(seed).permutation(sorted(images.class_names))
+    count = round(share * len(names))
+    if not 0 < share < 1 or not 0 < count < len(names):
+        raise ValueError(
+            "--validation-classes must be a share, between 0 and 1, that leaves "
+            f"classes on both sides. Received: {share} of {len(names)} classes"
+        )
+    return images.take_classes(names[count:]), images.take_classes(names[:count])
+
+
+def _counts(images):
+    return {"classes": len(images.class_names), "images": len(images)}
+
+
+def _augmentation(args):
+    return kd.layers.RandomAffine(**AFFINE, seed=args.seed) if args.augment else None
+
+
+def _optimizer(args, steps):
+    """AdamW under a rate that is a function of the step: a resumed run follows it."""
+    import keras
+
+    warm_up = max(1, round(WARM_UP * args.epochs * steps))
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(1, args.epochs * steps - warm_up),
+        warmup_target=args.learning_rate,
+        warmup_steps=warm_up,
+    )
+    return keras.optimizers.AdamW(rate, weight_decay=args.weight_decay)
+
+
+def _plain(value):
+    """An argument as `recipe.json` keeps it."""
+    return str(value) if isinstance(value, pathlib.Path) else value
+
+
+def _parser():
+    parser = command_line.parser(
+        "train.embedder",
+        "Train an image embedder and measure its retrieval on classes it never saw.",
+        "--data NAME_OR_FOLDER --out FOLDER [options]",
+        EXAMPLE,
+    )
+    add = parser.add_argument
+    add("--data", required=True, help="glyphs, a folder of class folders, or tfds:NAME")
+    add("--eval-classes", nargs="+", metavar="GLOB", help="classes to evaluate on only")
+    add(
+        "--validation-classes",
+        type=float,
+        metavar="SHARE",
+        help="share of the training classes to choose an epoch by",
+    )
+    add("--out", required=True, type=pathlib.Path, help="folder the run fills")
+    add("--resume", action="store_true", help="go on with the interrupted run in --out")
+    add("--overwrite", action="store_true", help="replace the run in --out")
+    add("--method", choices=methods.METHODS, help="distillation method (%(default)s)")
+    add(
+        "--method-options",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="such as dims=256,512 weight=50",
+    )
+    add("--loss", help="of kd.losses (%(default)s)")
+    add(
+        "--loss-options",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="such as alpha=2 base=0.5",
+    )
+    add("--backbone", help="conv4, separable, a keras.applications name (%(default)s)")
+    add("--weights", choices=("imagenet",), help="of a keras.applications backbone")
+    add("--dim", type=int, help="width of the embedding (%(default)s)")
+    add("--image-size", type=int, metavar="PIXELS", help="(%(default)s)")
+    add(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        help="shift, turn, scale and shear training images",
+    )
+    add("--epochs", type=int, help="(%(default)s)")
+    add("--classes-per-batch", type=int, metavar="P", help="(%(default)s)")
+    add("--images-per-class", type=int, metavar="K", help="(%(default)s)")
+    add("--learning-rate", type=float, metavar="RATE", help="(%(default)s)")
+    add("--weight-decay", type=float, metavar="RATE", help="(%(default)s)")
+    add("--seed", type=int, help="(%(default)s)")
+    parser.set_defaults(**DEFAULTS)
+    return parser
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,113 @@
+"""Measure the retrieval of a saved embedder."""
+
+import json
+import pathlib
+import sys
+
+import keras_distill as kd
+from keras_distill import command_line
+from train import report
+
+EXAMPLE = """\
+python -m train.evaluate runs/glyphs/student.keras --data glyphs
+python -m train.evaluate student.keras --data images --classes all --json"""
+
+
+def main(argv=None):
+    args = _parser().parse_args(argv)
+    student = _load(args.student)
+    height, width, channels = _image_shape(student, args.student)
+    train, evaluation = kd.data.load(
+        args.data,
+        image_size=(height, width),
+        eval_classes=args.eval_classes,
+        channels=channels,
+    )
+    parts = {"evaluation": [evaluation], "train": [train], "all": [train, evaluation]}
+    parts = parts[args.classes]
+    measured = _measured(student, parts)
+    classes = sum(len(images.class_names) for images in parts)
+    count = sum(len(images) for images in parts)
+    skipped = len({file for images in parts for file in images.skipped})
+    if args.json:
+        result = {
+            "student": str(args.student),
+            "data": args.data,
+            "eval_classes": args.eval_classes,
+            "part": args.classes,
+            "classes": classes,
+            "images": count,
+            "skipped_images": skipped,
+            **measured,
+        }
+        json.dump(result, sys.stdout, indent=2)
+        print()
+        return
+    title = f"{args.student} on {count:,} images of {classes:,} classes of {args.data}"
+    report.print_table(title, {args.classes: measured})
+    print(f"{skipped} unreadable images skipped")
+
+
+def _load(path):
+    """The embedder in a `.keras` file or in a run folder."""
+    import keras
+
+    from keras_distill import distiller, layers  # noqa: F401, they are registered
+
+    if path.is_dir():
+        path = path / "student.keras"
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model here. Received: {path}")
+    model = keras.saving.load_model(path, compile=False)
+    return getattr(model, "student", model)
+
+
+def _image_shape(student, path):
+    shape = getattr(student, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise ValueError(
+            "The model must take images of one size, (height, width, channels). "
+            f"Received: {path}, which takes {shape}"
+        )
+    return shape[1:]
+
+
+def _measured(student, parts):
+    """The report of the parts as one gallery: classes of different parts differ."""
+    import numpy as np
+
+    embeddings, labels, classes = [], [], 0
+    for images in parts:
+        rows, own = kd.metrics.embed(student, images)
+        embeddings.append(rows)
+        labels.append(own + classes)
+        classes += len(images.class_names)
+    return kd.metrics.retrieval_report(
+        np.concatenate(embeddings), np.concatenate(labels)
+    )
+
+
+def _parser():
+    parser = command_line.parser(
+        "train.evaluate",
+        "Measure how well a saved embedder retrieves: each image is searched among "
+        "the others. The size of the images is that of the model.",
+        "STUDENT --data NAME_OR_FOLDER [options]",
+        EXAMPLE,
+    )
+    add = parser.add_argument
+    add("student", type=pathlib.Path, help="a .keras file or the folder of a run")
+    add("--data", required=True, help="glyphs, a folder of class folders, or tfds:NAME")
+    add("--eval-classes", nargs="+", metavar="GLOB", help="as in training")
+    add(
+        "--classes",
+        choices=("evaluation", "train", "all"),
+        default="evaluation",
+        help="which classes to search among (%(default)s)",
+    )
+    add("--json", action="store_true", help="print JSON, figures in [0, 1]")
+    return parser
+
+
+if __name__ == "__main__":
+    command_line.run(main)
