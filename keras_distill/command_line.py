@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import textwrap
+import warnings
 
 
 def parser(module: str, summary: str, usage: str, example: str):
@@ -45,8 +46,9 @@ def run(main):
     of the program and keeps its traceback; `KERAS_DISTILL_TRACEBACK=1` in the
     environment keeps it for all.
 
-    TensorFlow's start-up notices are silenced, unless `TF_CPP_MIN_LOG_LEVEL` is
-    set already: call `run` before TensorFlow is imported, and import it in `main`.
+    Warnings are one line each, without the place in the code. TensorFlow's start-up
+    notices are silenced, unless `TF_CPP_MIN_LOG_LEVEL` is set already: call `run`
+    before TensorFlow is imported, and import it in `main`.
 
     Args:
         main: Function without arguments; what it returns is the exit code, with
@@ -56,6 +58,7 @@ def run(main):
         SystemExit: Always.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.formatwarning = _one_line_warning
     try:
         code = main()
         sys.stdout.flush()
@@ -72,6 +75,10 @@ def run(main):
         print(f"error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     raise SystemExit(code)
+
+
+def _one_line_warning(message, *_, **__):
+    return f"warning: {_one_line(message)}\n"
 
 
 def _one_line(error):

@@ -1,10 +1,17 @@
 import errno
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from keras_distill import command_line
+
+
+@pytest.fixture(autouse=True)
+def own_format(monkeypatch):
+    """What `run` changes for its process ends with a test."""
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
 
 
 def ending(main, capsys):
@@ -51,6 +58,18 @@ def test_the_traceback_can_be_asked_for(monkeypatch):
     monkeypatch.setenv("KERAS_DISTILL_TRACEBACK", "1")
     with pytest.raises(ValueError, match="where from"):
         command_line.run(failing(ValueError("where from")))
+
+
+def test_a_warning_is_one_line_without_the_place_in_the_code():
+    program = (
+        "import warnings\n"
+        "from keras_distill import command_line\n"
+        "command_line.run(lambda: warnings.warn('two classes\\n are small'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr == "warning: two classes are small\n"
 
 
 @pytest.mark.parametrize("returned, code", [(None, None), (3, 3)])
