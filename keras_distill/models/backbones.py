@@ -77,9 +77,11 @@ def application(name):
             images = ops.flip(images, axis=-1)  # RGB to BGR
             images = layers.Rescaling(1.0, offset=centre, name="rescale")(images)
         elif name in _TORCH:
-            mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-            scale = [1 / (255 * d) for d in deviation][: images.shape[-1]]
-            offset = [-m / d for m, d in zip(mean, deviation)][: images.shape[-1]]
+            channels = images.shape[-1]
+            mean = (0.485, 0.456, 0.406)[:channels]
+            deviation = (0.229, 0.224, 0.225)[:channels]
+            scale = [1 / (255 * d) for d in deviation]
+            offset = [-m / d for m, d in zip(mean, deviation, strict=True)]
             images = layers.Rescaling(scale, offset, name="rescale")(images)
         build = getattr(keras.applications, name)
         net = build(include_top=False, weights=weights, input_shape=images.shape[1:])
@@ -93,12 +95,10 @@ def names():
     theirs = []
     for name in dir(keras.applications):
         item = getattr(keras.applications, name)
-        # Their builders are the functions that can leave the classifier out.
-        if (
-            inspect.isfunction(item)
-            and "include_top" in inspect.signature(item).parameters
-        ):
-            theirs.append(name)
+        if inspect.isfunction(item):
+            # Their builders are the functions that can leave the classifier out.
+            if "include_top" in inspect.signature(item).parameters:
+                theirs.append(name)
     return ["conv4", "separable", *theirs]
 
 

@@ -1,0 +1,383 @@
+"""The model that `fit` trains: a student with what teaches it."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_distill import replicas
+from keras_distill.methods.criterion_weights import CriterionWeights
+from keras_distill.methods.keras_distillation import KerasDistillation
+from keras_distill.methods.method import Batch, Method, Views
+from keras_distill.models.tap import OUTPUT, tap
+from keras_distill.models.teacher_view import TeacherView
+
+
+@keras.saving.register_keras_serializable(package="keras_distill")
+class Distiller(keras.Model):
+    """Trains a student with distillation methods, as any other Keras model.
+
+    The loss is that of `compile` plus the terms of the methods. `compile`, `fit`,
+    `evaluate`, `predict`, callbacks, mixed precision, `jit_compile`, sample weights
+    and regularisers work as they do for the student alone, and each step runs the
+    student once. What only training needs (branches, heads, weights of losses)
+    belongs to the distiller; `distiller.student` stays the model that was given.
+
+    Under `tf.distribute` the rows of all replicas are gathered before any loss is
+    computed: similarities are those of the global batch, and N replicas make the
+    update that one would, as far as the student's own layers allow it (batch
+    normalisation has to be synchronised for that).
+
+    Args:
+        student: A built `keras.Model` from images to embeddings. Methods that read
+            inner layers need it functional or sequential.
+        methods: List of `keras_distill.methods.Method` or of
+            `keras.distillation.DistillationLoss`. May be empty: then this is the
+            way to train a loss that has weights of its own.
+        teacher: A `keras.Model`, of any width, resolution and dtype. Called in
+            inference mode, gets no gradient, is not changed and is not saved: set
+            `distiller.teacher` again after loading.
+        feature_layer: Path of the layer of the student that methods take its
+            features from; `"backbone/conv5_block3_out"` reaches into a nested model.
+        **kwargs: See `keras.Model`.
+
+    Call arguments:
+        inputs: Images, or a dictionary: either of the student's own inputs; or with
+            `"image"` for the student and, optionally, `"teacher_image"` (another
+            view, for the teacher) and `"teacher_embedding"` (`(batch, dim)`, in
+            place of a call of the teacher). Other keys are left alone.
+        training: Boolean.
+
+    `fit` takes as targets what the loss takes, or a dictionary that holds it under
+    `"label"`; methods see the whole dictionary.
+
+    Logs hold `loss` (the total), `base_loss` (the loss of `compile` alone, in full)
+    and each term of each method, without its weight.
+
+    Raises:
+        ValueError: If the student is not built; if a layer that a method reads does
+            not exist (the existing ones are listed); if there is a teacher that no
+            method learns from, or, when the first batch comes, none where one is
+            needed; if teacher and student share weights.
+        TypeError: If a method is neither a `Method` nor a `DistillationLoss`.
+
+    Example:
+
+    ```python
+    student = keras_distill.models.embedder("conv4", (32, 32, 1), dim=32)
+    distiller = keras_distill.Distiller(student, methods=[keras_distill.S2SD()])
+    distiller.compile("adamw", loss=keras_distill.losses.MultiSimilarity())
+    distiller.fit(batches, epochs=10)
+    student.save("student.keras")
+    ```
+    """
+
+    def __init__(
+        self,
+        student,
+        methods=(),
+        teacher=None,
+        feature_layer="features",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not student.built:
+            raise ValueError(
+                "`student` must be built: call it once on a batch of images. "
+                f"Received: student={student.name!r}, which has no weights yet"
+            )
+        self.student = student
+        self.feature_layer = feature_layer
+        self.methods = [_as_method(method) for method in methods]
+        names = [method.name for method in self.methods]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                "Methods must differ in name, for the logs: give each a `name`. "
+                f"Received: names={names}"
+            )
+        for method in self.methods:
+            method.feature_layer = feature_layer
+        # In a closure: as an attribute, Keras would count and save the student twice.
+        view = self._view_student()
+        self._student_view = lambda: view
+        self._teacher_view = lambda: None
+        self.criterion_weights = CriterionWeights()
+        self._base_tracker = keras.metrics.Mean(name="base_loss")
+        self._term_trackers = {
+            f"{method.name}_{term}": keras.metrics.Mean(name=f"{method.name}_{term}")
+            for method in self.methods
+            for term in method.term_names
+        }
+        self.build()
+        if teacher is not None:
+            self.teacher = teacher
+
+    def _view_student(self):
+        paths = _unique(method.student_layers for method in self.methods)
+        if self.methods and len(keras.tree.flatten(_output_shape(self.student))) > 1:
+            paths = _unique([paths, ["embedding"]])
+        return tap(self.student, paths) if paths else None
+
+    @property
+    def teacher(self):
+        """The model that is learned from, or `None`."""
+        view = self._teacher_view()
+        return None if view is None else view.model
+
+    @teacher.setter
+    def teacher(self, teacher):
+        if not any(method.needs_teacher for method in self.methods):
+            raise ValueError(
+                "No method here learns from a teacher: leave `teacher` out, or add one "
+                "that does, such as methods.RelationalKL(). "
+                f"Received: teacher={teacher.name!r}, "
+                f"methods={[method.name for method in self.methods]}"
+            )
+        own = {id(variable) for variable in self.student.variables}
+        if any(id(variable) in own for variable in teacher.variables):
+            raise ValueError(
+                "The teacher is frozen, so it must not share weights with the student: "
+                "teach from a clone. "
+                f"Received: teacher={teacher.name!r}, student={self.student.name!r}"
+            )
+        for method in self.methods:
+            method.take_teacher(teacher, self.student)
+        paths = _unique(method.teacher_layers for method in self.methods)
+        view = TeacherView(teacher, paths)
+        self._teacher_view = lambda: view
+
+    def build(self, input_shape=None):
+        """Creates the weights of the methods. The student has its own already."""
+        shapes = {}
+        if self._student_view() is not None:
+            outputs = self._student_view().output
+            shapes = {path: x.shape for path, x in outputs.items() if path != OUTPUT}
+        shapes[OUTPUT] = shapes.get("embedding", _output_shape(self.student))
+        for method in self.methods:
+            if not method.built:
+                method.build(shapes)
+        self._dim = shapes[OUTPUT][-1]
+        self.built = True
+
+    def call(self, inputs, training=None):
+        images = _student_images(inputs, self.student)
+        view = self._student_view()
+        if view is None:
+            return self.student(images, training=training)
+        layers = view(images, training=training)
+        output = layers.pop(OUTPUT)
+        # `compute_loss` needs these of the same forward pass and the same replica.
+        # As Keras does with masks, they travel with the tensor: an attribute of the
+        # model would be overwritten by the next replica.
+        keras.tree.flatten(output)[0]._keras_distill_layers = layers
+        return output
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """The loss of `compile`, the student's regularisers, and every term."""
+        views = self._views(x, y_pred, training)
+        rows = {method.name: method.rows(views) for method in self.methods}
+        # Only what similarities need crosses replicas: rows, not feature maps.
+        targets, outputs, sample_weight, embeddings, rows = replicas.gather(
+            (y, y_pred, sample_weight, views.embeddings, rows)
+        )
+        labels = _labels(targets, y_pred)
+        if self._compile_loss is None and not self.losses and self.methods:
+            total = ops.zeros(())
+        else:
+            total = super().compute_loss(x, labels, outputs, sample_weight, training)
+            self._track_base(total)
+        for method in self.methods:
+            batch = Batch(labels, targets, embeddings, rows[method.name], training)
+            for name, term in method.terms(batch).items():
+                value = term.mean(sample_weight)
+                self._term_trackers[f"{method.name}_{name}"].update_state(value)
+                total += ops.cast(term.weight * value, total.dtype) / replicas.count()
+        return total
+
+    def _views(self, x, y_pred, training):
+        """Student and teacher on this replica's images."""
+        first = keras.tree.flatten(y_pred)[0]
+        layers = getattr(first, "_keras_distill_layers", None)
+        if layers is None and self._student_view() is not None:
+            # Predictions from elsewhere: Keras's symbolic dry run before the first
+            # step, or a caller's own. A training step never comes here.
+            layers = self._student_view()(_student_images(x, self.student))
+        layers = layers or {}
+        said, teacher_layers = self._ask_teacher(x)
+        embeddings = layers.get("embedding", first)
+        return Views(embeddings, layers, said, teacher_layers, training)
+
+    def _ask_teacher(self, inputs):
+        if not any(method.needs_teacher for method in self.methods):
+            return None, {}
+        view = self._teacher_view()
+        given = inputs if isinstance(inputs, dict) else {}
+        inner = any(method.teacher_layers for method in self.methods)
+        if "teacher_embedding" in given and not inner:
+            return ops.stop_gradient(given["teacher_embedding"]), {}
+        if view is None:
+            raise ValueError(
+                "The methods learn from a teacher and there is none (a loaded "
+                "distiller does not bring its teacher): set `distiller.teacher = ...` "
+                "or put 'teacher_embedding' into the inputs. Received: teacher=None"
+            )
+        images = given.get("teacher_image", _student_images(inputs, self.student))
+        return view(images)
+
+    def _track_base(self, total):
+        if self._compile_loss is None:
+            return
+        # Keras has divided both summands by the number of replicas.
+        added = sum(ops.cast(loss, total.dtype) for loss in self.losses)
+        base = (total * replicas.count() - added) / self._base_share
+        self._base_tracker.update_state(base)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, _labels(y, y_pred), y_pred, sample_weight)
+
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, **kwargs):
+        """As `keras.Model.compile`.
+
+        Losses with weights of their own are built and taken in charge: trained,
+        saved, and kept out of weight decay, as are the methods' weights.
+        `loss_weights` apply to `loss`; what a method takes of it (S2SD halves it)
+        comes on top.
+
+        Raises:
+            ValueError: If a method cannot work with `loss`; or, under a strategy of
+                several replicas, if a loss is not a mean over the batch.
+        """
+        strategy = self.distribute_strategy
+        for criterion in keras.tree.flatten(loss):
+            reduction = getattr(criterion, "reduction", None)
+            if strategy.num_replicas_in_sync > 1 and reduction in ("sum", "none"):
+                raise ValueError(
+                    "Losses are computed on the gathered batch of all replicas, and "
+                    "have to be means over it: use the default reduction. "
+                    f"Received: loss={criterion.name!r} with reduction={reduction!r}"
+                )
+        for method in self.methods:
+            method.take_criterion(loss)
+        criteria = keras.tree.flatten(loss)
+        self.criterion_weights.replace(criteria, [self._dim] * len(criteria))
+        self._given_loss_weights = loss_weights
+        self._base_share = math.prod(method.base_weight for method in self.methods)
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=_shared_out(loss_weights, loss, self._base_share),
+            **kwargs,
+        )
+        self._spare_from_weight_decay()
+
+    def _spare_from_weight_decay(self):
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        owners = [*self.methods, self.criterion_weights]
+        spared = [v for owner in owners for v in owner.trainable_variables]
+        if spared and optimizer is not None and not optimizer.built:
+            optimizer.exclude_from_weight_decay(var_list=spared)
+
+    def fit(self, *args, callbacks=None, **kwargs):
+        """As `keras.Model.fit`, with the callbacks that the methods cannot do without.
+
+        A callback of the same class that is given here takes the place of theirs.
+        """
+        given = keras.tree.flatten(callbacks) if callbacks is not None else []
+        theirs = [callback for m in self.methods for callback in m.schedules()]
+        kinds = {type(callback) for callback in given}
+        needed = [callback for callback in theirs if type(callback) not in kinds]
+        return super().fit(*args, callbacks=[*needed, *given] or None, **kwargs)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config:
+            config["loss_weights"] = self._given_loss_weights
+        return config
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "student": keras.saving.serialize_keras_object(self.student),
+            "methods": [keras.saving.serialize_keras_object(m) for m in self.methods],
+            "feature_layer": self.feature_layer,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        restore = keras.saving.deserialize_keras_object
+        config["student"] = restore(config["student"], custom_objects)
+        config["methods"] = [restore(m, custom_objects) for m in config["methods"]]
+        return cls(**config)
+
+
+def _as_method(method):
+    if isinstance(method, Method):
+        return method
+    if isinstance(method, keras.distillation.DistillationLoss):
+        return KerasDistillation(method)
+    raise TypeError(
+        "Expected a keras_distill.methods.Method or a "
+        "keras.distillation.DistillationLoss. "
+        f"Received: method={method!r} of type {type(method).__name__}"
+    )
+
+
+def _unique(groups):
+    return list(dict.fromkeys(path for group in groups for path in group))
+
+
+def _output_shape(student):
+    try:
+        return student.output_shape
+    except AttributeError:  # a subclassed model does not know
+        return (None, None)
+
+
+def _student_images(inputs, student):
+    """What of the inputs is for the student."""
+    if not isinstance(inputs, dict):
+        return inputs
+    wanted = getattr(student, "input", None)
+    if isinstance(wanted, dict):
+        return {name: inputs[name] for name in wanted}
+    if "image" not in inputs:
+        raise ValueError(
+            "A dictionary of inputs must hold the student's images under 'image'. "
+            f"Received: keys={sorted(inputs)}"
+        )
+    return inputs["image"]
+
+
+def _labels(targets, y_pred):
+    """What of the targets is for the loss of `compile`."""
+    if isinstance(targets, dict) and not isinstance(y_pred, dict):
+        if "label" not in targets:
+            raise ValueError(
+                "A dictionary of targets must hold what the loss takes under 'label'. "
+                f"Received: keys={sorted(targets)}"
+            )
+        return targets["label"]
+    return targets
+
+
+def _shared_out(weights, loss, share):
+    """`loss_weights` that multiply every loss by `share` as well."""
+    if share == 1.0 or loss is None:
+        return weights
+    if isinstance(weights, dict):
+        return {name: weight * share for name, weight in weights.items()}
+    if isinstance(weights, list | tuple):
+        return [weight * share for weight in weights]
+    if isinstance(weights, float | int):
+        return weights * share
+    if isinstance(loss, dict):
+        return {name: share for name in loss}
+    if isinstance(loss, list | tuple):
+        return [share] * len(loss)
+    return share

@@ -1,0 +1,179 @@
+"""What a distillation method tells the Distiller."""
+
+import dataclasses
+import typing
+
+import keras
+from keras import ops
+
+
+class Term(typing.NamedTuple):
+    """One summand of the training loss: `weight * mean(values)`.
+
+    Attributes:
+        values: `(batch,)` float32 where the formula is a mean over rows, so that
+            sample weights apply to rows; else a scalar.
+        weight: A float or a scalar variable. Logs show the term without it.
+    """
+
+    values: typing.Any
+    weight: typing.Any = 1.0
+
+    def mean(self, sample_weight=None):
+        """The mean of `values`, each row times its sample weight."""
+        if sample_weight is None or len(self.values.shape) == 0:
+            return ops.mean(self.values)
+        sample_weight = ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
+        return ops.mean(self.values * sample_weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """What student and teacher make of the images of one replica.
+
+    Attributes:
+        embeddings: `(local batch, dim)`, the student's output (of a student with
+            several outputs, its layer `embedding`).
+        layers: From each path in `Method.student_layers` to that layer's output, of
+            the same forward pass.
+        teacher: The teacher's output for the same images, without gradient; `None`
+            for methods that need no teacher.
+        teacher_layers: From each path in `Method.teacher_layers` to its output.
+        training: Boolean.
+    """
+
+    embeddings: typing.Any
+    layers: dict
+    teacher: typing.Any = None
+    teacher_layers: dict = dataclasses.field(default_factory=dict)
+    training: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """The global batch: the rows of all replicas.
+
+    Attributes:
+        labels: What the loss of `compile` takes, `(batch,)` integers as a rule; `None`
+            where the data set has none.
+        targets: All that the data set yields beside the images: `labels` itself, or
+            the dictionary that holds them under `"label"`.
+        embeddings: `(batch, dim)`, the student's.
+        rows: What `Method.rows` returned, gathered.
+        training: Boolean.
+    """
+
+    labels: typing.Any
+    targets: typing.Any
+    embeddings: typing.Any
+    rows: dict
+    training: bool = False
+
+
+class Method(keras.layers.Layer):
+    """Base of the distillation methods that a `Distiller` trains with.
+
+    A method is a layer: what it owns is trained, saved and resumed with the
+    distiller and absent from the student. It says:
+
+    * `student_layers`, `teacher_layers`: the inner layers it reads;
+    * `rows(views)`: what it computes image by image, on each replica;
+    * `terms(batch)`: its summands of the loss, computed on the global batch;
+    * `schedules()`: the callbacks it cannot do without; `fit` adds them.
+
+    Only `terms` and `term_names` have to be written. A number that users may want to
+    change while training is made by `add_coefficient`: a saved variable, which a
+    callback can assign.
+
+    Attributes:
+        term_names: Tuple of strings, the keys that `terms` returns. Logs call each
+            `{name of the method}_{key}`.
+        base_weight: What the loss of `compile` is multiplied by: `1.0` unless the
+            formula of the method shares it out.
+        needs_teacher: Whether it learns from `Distiller(teacher=...)`.
+        feature_layer: Path of the student's feature layer, set by the distiller.
+    """
+
+    term_names = ()
+    base_weight = 1.0
+    needs_teacher = False
+    feature_layer = "features"
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._coefficients = {}
+
+    @property
+    def student_layers(self):
+        """Paths of the student's layers that `rows` finds in `views.layers`."""
+        return ()
+
+    @property
+    def teacher_layers(self):
+        """Paths of the teacher's layers, in `views.teacher_layers`."""
+        return ()
+
+    def build(self, shapes):
+        """Creates the weights.
+
+        Args:
+            shapes: From `"output"` (the embedding) and each of `student_layers` to
+                a shape with the batch axis, `(None, dim)`.
+        """
+        self.built = True
+
+    def take_criterion(self, criterion):
+        """Receives the loss given to `compile`, before the first step.
+
+        Args:
+            criterion: A `keras.losses.Loss`, a function, a structure of these, or
+                `None`.
+        """
+
+    def take_teacher(self, teacher, student):
+        """Receives both models when a teacher is set; raises if they do not match."""
+
+    def rows(self, views):
+        """What this method computes image by image.
+
+        Args:
+            views: `Views`.
+
+        Returns:
+            Dictionary of tensors with the local batch as first axis.
+        """
+        return {}
+
+    def terms(self, batch):
+        """The summands of the loss.
+
+        Args:
+            batch: `Batch`.
+
+        Returns:
+            Dictionary from each of `term_names` to a `Term`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `terms`.")
+
+    def schedules(self):
+        """New instances of the callbacks that `fit` runs for this method."""
+        return []
+
+    def add_coefficient(self, name, value):
+        """A scalar that callbacks may change: `method.<name>.assign(value)`.
+
+        `get_config` keeps the value given here; what it has become is saved with
+        the weights.
+        """
+        variable = self.add_weight(
+            name=name,
+            dtype="float32",
+            initializer=keras.initializers.Constant(value),
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+        setattr(self, name, variable)
+        self._coefficients[name] = float(value)
+
+    def get_config(self):
+        return {**super().get_config(), **self._coefficients}
