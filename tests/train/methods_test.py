@@ -1,0 +1,37 @@
+import pytest
+
+import keras_distill as kd
+from train import methods
+
+
+def test_options_are_python_values_and_otherwise_text():
+    assert methods.options(["dims=256,512", "weight=5e1", "pooling=avg"]) == {
+        "dims": (256, 512),
+        "weight": 50.0,
+        "pooling": "avg",
+    }
+
+
+@pytest.mark.parametrize("pair", ["dims", "dims=", "=4", "a b=4"])
+def test_an_option_is_a_name_and_a_value(pair):
+    with pytest.raises(ValueError, match=f"NAME=VALUE. Received: {pair}"):
+        methods.options([pair])
+
+
+def test_each_row_of_the_table_makes_methods():
+    for name in methods.METHODS:
+        made = methods.make(name, {})
+        assert all(isinstance(method, kd.methods.Method) for method in made)
+        assert [method.name for method in made] == ([] if name == "none" else [name])
+
+
+def test_options_reach_the_method():
+    (method,) = methods.make("s2sd", {"dims": (8, 16), "feature_delay": 3})
+    assert method.dims == (8, 16) and method.feature_delay == 3
+
+
+def test_an_unknown_option_is_refused_and_the_known_ones_are_listed():
+    with pytest.raises(ValueError, match=r"dims, weight.*Received: dim$"):
+        methods.make("s2sd", {"dim": 8})
+    with pytest.raises(ValueError, match="--method none has no options.*dims"):
+        methods.make("none", {"dims": 8})
