@@ -1,1 +1,7 @@
-__all__ = []
+"""From a Keras embedder to a .tflite file, and proof that it is the same embedder."""
+
+from keras_distill.tflite.convert import MODES, convert
+from keras_distill.tflite.verification_error import VerificationError
+from keras_distill.tflite.verify import CHECKS, verify
+
+__all__ = ["CHECKS", "MODES", "VerificationError", "convert", "verify"]

@@ -1,0 +1,214 @@
+"""Each check is shown a file with the fault that it is for."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from keras_distill import tflite
+from keras_distill.device.quiet import without_chatter
+from keras_distill.layers import L2Normalization
+from keras_distill.tflite.graph import parse, serialize
+from keras_distill.tflite.quantize import activation_ranges
+from tests import tiny_embedder
+
+
+@pytest.fixture(scope="module")
+def images():
+    return tiny_embedder.images()[0]
+
+
+def refused(check, message, model, *args, student=None, **kwargs):
+    student = student or tiny_embedder.student()
+    with pytest.raises(tflite.VerificationError, match=message) as caught:
+        tflite.verify(model, student, *args, **kwargs)
+    assert caught.value.check == check
+
+
+def quantized(model, images, **granularity):
+    """The float `model` by ai-edge-quantizer, with settings that we do not use."""
+    from ai_edge_quantizer import quantizer
+
+    worker = quantizer.Quantizer(bytearray(model))
+    for operator, value in granularity.items():
+        if len(images):
+            worker.add_static_config(".*", operator, 8, 8, value)
+        else:
+            worker.add_dynamic_config(".*", operator, 8, value)
+    with without_chatter(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors.*")
+        result = worker.quantize(
+            activation_ranges(model, images) if len(images) else None,
+            enable_progress_bar=False,
+            enable_progress_report=False,
+        )
+    return serialize(parse(result.quantized_model))
+
+
+@pytest.mark.parametrize("backbone", ["separable", "conv4"])
+def test_good_files_pass_with_their_figures(images, backbone):
+    student = tiny_embedder.student(backbone)
+    float_model = tiny_embedder.converted("float32", backbone)
+    int8_model = tiny_embedder.converted("int8", backbone)
+    exact = tflite.verify(float_model, student, images)
+    near = tflite.verify(int8_model, student, images, "int8", reference=float_model)
+    assert exact["cosine_min"] > 1 - 1e-9 > near["cosine_mean"] > near["cosine_min"]
+    assert near["bytes"] / exact["bytes"] < 0.4
+    assert exact["images"] == near["images"] == len(images)
+    assert "QUANTIZE" in near["operators"] and "QUANTIZE" not in exact["operators"]
+
+
+def test_operators__a_graph_without_its_weights():
+    """What `from_concrete_functions` makes of a Keras 3 model, with no word."""
+    student = tiny_embedder.student()
+    spec = tf.TensorSpec((1, *tiny_embedder.IMAGE_SHAPE), tf.uint8, name="image")
+    embed = tf.function(
+        lambda image: {"embedding": student(tf.cast(image, tf.float32))},
+        input_signature=[spec],
+    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [embed.get_concrete_function()], student
+    )
+    with without_chatter():
+        model = converter.convert()
+    refused("operators", "VAR_HANDLE", model, np.zeros((1, 32, 32, 1), np.uint8))
+
+
+def with_operator(model, name, **changes):
+    from ai_edge_litert.schema_py_generated import BuiltinOperator
+
+    parsed = parse(model)
+    number = getattr(BuiltinOperator, name)
+    (code,) = (c for c in parsed.operatorCodes if c.builtinCode == number)
+    for key, value in changes.items():
+        setattr(code, key, value)
+    return serialize(parsed)
+
+
+def test_operators__one_that_only_tensorflow_has(images):
+    model = with_operator(
+        tiny_embedder.converted(),
+        "L2_NORMALIZATION",
+        builtinCode=32,
+        deprecatedBuiltinCode=32,
+        customCode=b"FlexErf",
+    )
+    refused("operators", "Received: operators CUSTOM:FlexErf", model, images)
+
+
+def test_versions__one_newer_than_the_oldest_runtime(images):
+    model = with_operator(tiny_embedder.converted(), "FULLY_CONNECTED", version=12)
+    message = r"FULLY_CONNECTED version 12 \(newest: 10\)"
+    refused("versions", message, model, images)
+
+
+def test_signature__names_types_and_sizes(images):
+    parsed = parse(tiny_embedder.converted())
+    parsed.signatureDefs[0].outputs[0].name = b"output_0"
+    refused("signature", "'embedding'.*Received.*'output_0'", serialize(parsed), images)
+    wider = keras.Sequential([tiny_embedder.student(), layers.Dense(17)])
+    refused(
+        "signature",
+        r"\(1, 17\).*Received.*\(1, 16\)",
+        tiny_embedder.converted(),
+        images,
+        student=wider,
+    )
+
+
+def test_hybrid__float_data_and_weights_of_several_scales(images):
+    model = quantized(tiny_embedder.converted(), [], FULLY_CONNECTED="CHANNELWISE")
+    refused("hybrid", "must have one scale.*16 scales", model, images, "int8")
+
+
+def test_depthwise__one_scale_for_all_channels(images):
+    model = quantized(
+        tiny_embedder.converted(), images[:5], DEPTHWISE_CONV_2D="TENSORWISE"
+    )
+    refused("depthwise", "with 1 scales for 32 channels", model, images, "int8")
+
+
+def test_quantised__left_in_float(images):
+    model = tiny_embedder.converted()
+    refused("quantised", "10 of 10 do not.*FLOAT32", model, images, "int8")
+    model = quantized(
+        model, images[:5], CONV_2D="CHANNELWISE", DEPTHWISE_CONV_2D="CHANNELWISE"
+    )
+    refused("quantised", "1 of 10 do not.*FULLY_CONNECTED", model, images, "int8")
+
+
+def test_weights__those_of_a_smaller_student(images):
+    inputs = keras.Input(tiny_embedder.IMAGE_SHAPE)
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(16, 3)(inputs))
+    model = tflite.convert(keras.Model(inputs, L2Normalization()(x)))
+    refused("weights", "must hold.*Received: [0-9]+ bytes", model, images)
+
+
+def test_ratio__hardly_smaller_than_the_float_file(images):
+    model, float_model = tiny_embedder.converted("int8"), tiny_embedder.converted()
+    sizes = dict(mode="int8", reference=float_model)
+    message = f"at most 0.20.*{len(model)} of {len(float_model)} bytes, 0.3"
+    refused("ratio", message, model, images, **sizes, max_ratio=0.2)
+    tflite.verify(model, tiny_embedder.student(), images, **sizes)
+    # Names and scales outweigh the weights of a very small file: not compared.
+    small = float_model[: tflite.verify.__globals__["RATIO_FROM_BYTES"] - 1]
+    sizes["reference"] = small
+    tflite.verify(model, tiny_embedder.student(), images, **sizes, max_ratio=0.2)
+
+
+def changed(bias=None, unit=True):
+    """A small student with another bias in its last layer, or without unit rows."""
+    inputs = keras.Input(tiny_embedder.IMAGE_SHAPE)
+    x = layers.Conv2D(8, 3, strides=2)(layers.Rescaling(1 / 255)(inputs))
+    last = layers.Dense(16)
+    x = last(layers.GlobalAveragePooling2D()(x))
+    if bias is not None:
+        last.bias.assign(np.full(16, bias))
+    return keras.Model(inputs, L2Normalization()(x) if unit else x)
+
+
+def test_finite__a_student_that_training_broke(images):
+    student = changed(bias=np.nan)
+    message = f"NaN or infinity in those of {len(images)} of {len(images)}"
+    refused("finite", message, tflite.convert(student), images, student=student)
+
+
+def test_norm__rows_that_were_never_normalised(images):
+    student = changed(bias=7.0, unit=False)
+    message = r"length 1 within 0.001.*lengths 2[0-9]\."
+    refused("norm", message, tflite.convert(student), images, student=student)
+
+
+def test_cosine__calibrated_on_no_real_image(images):
+    black = np.zeros((20, 32, 32, 1), np.uint8)
+    model = tflite.convert(tiny_embedder.student(), "int8", black)
+    message = r"at least 0.999 on average.*Received: mean 0\.[0-9]+, least"
+    refused("cosine", message, model, images, "int8")
+
+
+def test_cosine__limits_are_the_callers(images):
+    model, student = tiny_embedder.converted("int8"), tiny_embedder.student()
+    message = "at least 0.999999 on average and 0.9 at worst"
+    limits = dict(min_cosine_mean=0.999999, min_cosine=0.9)
+    refused("cosine", message, model, images, "int8", **limits)
+    limits["min_cosine_mean"] = 0.99
+    tflite.verify(model, student, images, "int8", **limits)
+
+
+def test_every_check_is_seen_to_refuse():
+    tests = {name for name in globals() if name.startswith("test_")}
+    for check in tflite.CHECKS:
+        assert any(name.startswith(f"test_{check}__") for name in tests), check
+
+
+def test_refuses_and_says_what_it_got(images):
+    model, student = tiny_embedder.converted(), tiny_embedder.student()
+    with pytest.raises(ValueError, match="one of 'float32', 'int8'.*mode='int4'"):
+        tflite.verify(model, student, images, mode="int4")
+    with pytest.raises(ValueError, match=r"images.shape=\(0, 32, 32, 1\)"):
+        tflite.verify(model, student, images[:0])
+    with pytest.raises(ValueError, match="carry the mark 'TFL3'"):
+        tflite.verify(b"no model", student, images)

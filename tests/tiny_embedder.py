@@ -1,0 +1,56 @@
+"""One small untrained embedder and its images, made once for all tests that export.
+
+The images are soft patterns, one a class, under noise: near enough to each other
+within a class that an untrained network retrieves them, spread enough to calibrate.
+"""
+
+import functools
+
+import keras
+import numpy as np
+from PIL import Image
+
+from keras_distill import models, tflite
+
+IMAGE_SHAPE, DIM = (32, 32, 1), 16
+
+
+@functools.cache
+def images(classes=24, per_class=5, seed=0):
+    """`(images uint8 (N, 32, 32, 1), labels int32 (N,))`, sorted by class."""
+    rng = np.random.default_rng(seed)
+    pixels = []
+    for _ in range(classes):
+        coarse = Image.fromarray(rng.integers(0, 256, (5, 5), dtype=np.uint8))
+        pattern = np.asarray(coarse.resize(IMAGE_SHAPE[:2], Image.Resampling.BICUBIC))
+        noise = rng.normal(0, 12, (per_class, *IMAGE_SHAPE[:2]))
+        pixels.append(np.clip(pattern + noise, 0, 255).astype(np.uint8))
+    labels = np.repeat(np.arange(classes, dtype=np.int32), per_class)
+    return np.concatenate(pixels)[..., None], labels
+
+
+def calibration():
+    """Images of other classes than `images()`."""
+    return images(seed=1)[0]
+
+
+@functools.cache
+def student(backbone="separable"):
+    """An untrained embedder whose batch statistics fit the images."""
+    keras.utils.set_random_seed(0)
+    model = models.embedder(backbone, IMAGE_SHAPE, DIM)
+    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.5
+    for _ in range(8):
+        model(calibration().astype("float32"), training=True)
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum
+    return model
+
+
+@functools.cache
+def converted(mode="float32", backbone="separable"):
+    """Bytes of the student's .tflite."""
+    return tflite.convert(student(backbone), mode, calibration())
