@@ -1,1 +1,18 @@
-__all__ = []
+"""Labelled images for training and evaluation, as `tf.data` pipelines."""
+
+from keras_distill.data.class_balanced import EpochPlan, class_balanced
+from keras_distill.data.class_split import class_split
+from keras_distill.data.glyphs import glyphs
+from keras_distill.data.image_folder import image_folder
+from keras_distill.data.image_set import ImageSet
+from keras_distill.data.load import load
+
+__all__ = [
+    "EpochPlan",
+    "ImageSet",
+    "class_balanced",
+    "class_split",
+    "glyphs",
+    "image_folder",
+    "load",
+]

@@ -1,1 +1,3 @@
-__all__ = []
+from keras_distill.device.read_image import read_image
+
+__all__ = ["read_image"]

@@ -1,0 +1,182 @@
+"""Characters drawn from the fonts that Matplotlib carries: data with no download.
+
+A class is a character, an image is that character in one font. Characters that a
+reader could not tell apart are one class, found by comparing their drawings.
+"""
+
+import hashlib
+import os
+import pathlib
+import unicodedata
+import warnings
+import zipfile
+import zlib
+
+import numpy as np
+
+from keras_distill import atomic
+from keras_distill.data.fonts import font_characters, font_files
+from keras_distill.data.glyph_drawing import draw_glyphs
+from keras_distill.data.image_set import ImageSet
+from keras_distill.data.look_alikes import OUTLINE, distinct, look_alikes
+
+MIN_IMAGES = 4  # different drawings of a class
+_VERSION = 1  # of the rules by which the set is made
+
+
+def glyphs(image_size=32, channels=1):
+    """All glyphs as one set; drawn on first use, then read from a cache.
+
+    Fonts are those of DejaVu, STIX and Computer Modern. A character is taken where
+    a font's character map has it and its glyph leaves ink; private, unassigned,
+    control and white space code points are not. Computer Modern's fonts are mapped
+    by glyph name: their character maps are TeX's slots, not Unicode (`fonts.py`). A
+    glyph is drawn dark (0) on white (255), antialiased, scaled to fill the image
+    but for a margin of one sixteenth on each side, and centred.
+
+    Characters are one class when in some font their drawings of 64 x 64 pixels are
+    alike to 0.2 % (squared difference by squared ink), or equal in two fonts;
+    transitively. So A, Greek Alpha and Cyrillic A are one class, and so are the
+    letters of upright and slanted mathematical alphabets. Size and place do not
+    count: a full stop, a bullet and a black circle are one. Drawings of a class
+    that are alike by the same measure count once, and classes with fewer than 4
+    drawings are left out.
+
+    Class names are code point and Unicode name of the lowest character
+    (`"U+0041 LATIN CAPITAL LETTER A"`), so that globs may ask for `"*CYRILLIC*"` or
+    `"U+00*"`. Ids are `"glyphs/U+0041/DejaVuSans-Bold"`, with `"+U+0410"` after them
+    where a look-alike of the class is drawn differently in the same font.
+
+    The cache is in `KERAS_DISTILL_CACHE`, or in `keras_distill` under
+    `XDG_CACHE_HOME` or `~/.cache`; its name holds a hash of the fonts. A broken
+    cache is made anew, with a warning; one that cannot be written is done without.
+
+    Args:
+        image_size: `(height, width)` or one number, each from 8 to 128.
+        channels: 1, or 3 (three times the same). Defaults to 1.
+
+    Returns:
+        An `ImageSet` named `"glyphs"`.
+
+    Raises:
+        ValueError: If the size is out of range.
+        FileNotFoundError: If Matplotlib's fonts are not where they should be.
+    """
+    height, width = (int(n) for n in np.broadcast_to(image_size, 2))
+    if not (8 <= height <= 128 and 8 <= width <= 128):
+        raise ValueError(
+            "Glyphs are drawn at sizes from 8 to 128 pixels. "
+            f"Received: image_size={image_size}"
+        )
+    cache = _cache_folder() / f"glyphs-{height}x{width}-{_key()}.npz"
+    drawn = _read(cache)
+    if drawn is None:
+        drawn = _draw(height, width)
+        _write(cache, drawn)
+    images = np.repeat(drawn["images"], channels, axis=-1)
+    images.flags.writeable = False
+    return ImageSet(
+        images,
+        drawn["labels"],
+        drawn["class_names"].tolist(),
+        drawn["ids"].tolist(),
+        "glyphs",
+    )
+
+
+def _draw(height, width):
+    """Images, labels, class names and ids, as a dict of arrays."""
+    fonts = {path.stem: (path, font_characters(path)) for path in font_files()}
+    outlines, where = [], []  # Where: (font, code point, its slot in the font)
+    for name, (path, characters) in fonts.items():
+        drawn = draw_glyphs(path, characters.values(), OUTLINE, OUTLINE, margin=0)
+        for (code, slot), outline in zip(characters.items(), drawn, strict=True):
+            if outline is not None:
+                outlines.append(outline)
+                where.append((name, code, slot))
+    outlines = np.stack(outlines)
+    codes = np.array([code for _, code, _ in where])
+    classes = look_alikes(outlines, codes, [name for name, _, _ in where])
+    # By class, then font, then code point: the first of equal drawings is kept.
+    names = sorted(fonts)
+    rank = np.array([names.index(name) for name, _, _ in where])
+    order = np.lexsort((codes, rank, classes))
+    kept = distinct(outlines, order, classes)
+    enough = np.bincount(classes[kept])[classes[kept]] >= MIN_IMAGES
+    kept = kept[enough]
+    images = np.empty((len(kept), height, width, 1), np.uint8)
+    for name, (path, _) in fonts.items():
+        mine = [row for row, one in enumerate(kept) if where[one][0] == name]
+        slots = [where[kept[row]][2] for row in mine]
+        for row, image in zip(
+            mine, draw_glyphs(path, slots, height, width), strict=True
+        ):
+            images[row, :, :, 0] = image
+    firsts, labels = np.unique(classes[kept], return_inverse=True)
+    return {
+        "images": 255 - images,
+        "labels": labels.astype(np.int32),
+        "class_names": np.array(
+            [f"{_code(c)} {unicodedata.name(chr(c), '(unnamed)')}" for c in firsts]
+        ),
+        "ids": np.array(_ids([where[one] for one in kept], classes[kept])),
+    }
+
+
+def _ids(where, classes):
+    ids, used = [], set()
+    for (name, code, _), first in zip(where, classes, strict=True):
+        plain = f"glyphs/{_code(first)}/{name}"
+        ids.append(f"{plain}+{_code(code)}" if plain in used else plain)
+        used.add(plain)
+    return ids
+
+
+def _code(code):
+    return f"U+{code:04X}"
+
+
+def _key():
+    """Hash of everything the drawings depend on."""
+    from PIL import features
+
+    parts = hashlib.sha256(f"{_VERSION} {MIN_IMAGES} {OUTLINE}".encode())
+    parts.update(str(features.version("freetype2")).encode())
+    for path in font_files():
+        parts.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return parts.hexdigest()[:12]
+
+
+def _cache_folder():
+    if named := os.environ.get("KERAS_DISTILL_CACHE"):
+        return pathlib.Path(named)
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home, "keras_distill")
+
+
+def _read(cache):
+    if not cache.exists():
+        return None
+    try:
+        with np.load(cache) as file:
+            return {
+                name: file[name] for name in ("images", "labels", "class_names", "ids")
+            }
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
+        warnings.warn(
+            f"The cached glyphs in {cache} are broken and are drawn again.",
+            stacklevel=4,
+        )
+        return None
+
+
+def _write(cache, drawn):
+    try:
+        with atomic.file(cache) as temporary:
+            np.savez_compressed(temporary, **drawn)
+    except OSError as error:
+        warnings.warn(
+            f"The glyphs cannot be kept in {cache} ({error}); they are drawn anew "
+            "next time. `KERAS_DISTILL_CACHE` names another folder.",
+            stacklevel=4,
+        )

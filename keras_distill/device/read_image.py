@@ -1,0 +1,111 @@
+"""The one way image files become pixels: in training, in export and on a device."""
+
+import numpy as np
+
+_GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
+_PAPER = 255  # What shows through transparent pixels: white.
+
+
+def read_image(file, image_shape):
+    """Reads an image file as the network wants it.
+
+    The first frame is turned upright (EXIF), transparency is put on white, grey of
+    16 bit is divided by 257 (not cut off), and the picture is stretched to the
+    exact size with a bilinear filter as wide as the reduction, so that nothing
+    aliases. Large JPEG files are reduced while they are decoded.
+
+    Args:
+        file: Path of an image, or a binary file object that can seek. PNG, JPEG,
+            BMP, GIF, WebP, TIFF, PGM, PPM and whatever else Pillow reads.
+        image_shape: `(height, width, channels)`; channels are 1 (grey, ITU-R 601
+            luma) or 3 (RGB).
+
+    Returns:
+        uint8 array of `image_shape`, in [0, 255].
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If `image_shape` is not as above; or if the file is no image, is
+            truncated, or holds pixels without a known range (floats).
+    """
+    from PIL import Image, ImageOps
+
+    height, width, channels = _checked(image_shape)
+    try:
+        with Image.open(file) as image:
+            # Twice the size leaves the filter below enough to average.
+            image.draft(None, (2 * max(width, height),) * 2)
+            image.load()
+            image = ImageOps.exif_transpose(image)
+            image = _eight_bit(image, "L" if channels == 1 else "RGB")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly every kind.
+        raise ValueError(
+            f"Cannot read the image ({type(error).__name__}: {error}). "
+            f"Received: file={file}"
+        ) from error
+    if image.size != (width, height):
+        image = image.resize(
+            (width, height), Image.Resampling.BILINEAR, reducing_gap=2.0
+        )
+    return np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
+
+
+def is_grey(file):
+    """Whether an image file holds no colour, by its header alone.
+
+    Args:
+        file: As for `read_image`.
+
+    Returns:
+        True for 1, 8 and 16 bit grey, with or without transparency, and for
+        palettes of greys. Grey pictures stored as RGB count as colour.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            if image.mode in ("P", "PA"):
+                palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
+                return bool((palette == palette[:, :1]).all())
+            return image.mode in _GREY
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"Cannot read the image ({type(error).__name__}: {error}). "
+            f"Received: file={file}"
+        ) from error
+
+
+def _checked(image_shape):
+    shape = tuple(image_shape)
+    sizes = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
+    if len(shape) != 3 or not sizes or shape[2] not in (1, 3):
+        raise ValueError(
+            "`image_shape` must be (height, width, channels) with positive sizes "
+            f"and 1 or 3 channels. Received: image_shape={image_shape}"
+        )
+    return tuple(int(n) for n in shape)
+
+
+def _eight_bit(image, mode):
+    """An image of any mode as "L" or "RGB"."""
+    from PIL import Image
+
+    if image.mode == "F":
+        raise ValueError("floating point pixels have no known range")
+    if image.mode.startswith("I"):
+        deep = np.asarray(image).astype(np.int64)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise ValueError("grey values lie outside 16 bit")
+        image = Image.fromarray(((deep + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, (_PAPER, _PAPER, _PAPER, 255))
+        image = Image.alpha_composite(paper, image.convert("RGBA"))
+    return image.convert(mode)
