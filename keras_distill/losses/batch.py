@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+import tensorflow as tf
 from keras import ops
 
 # exp(_NOTHING - anything ordinary) is 0 and, unlike -inf, it survives subtraction.
@@ -165,3 +167,64 @@ def gather(x, rows):
     if len(x.shape) == 1:
         return ops.squeeze(ops.take(x[None, :], rows, axis=1), axis=0)
     return ops.transpose(ops.take(ops.transpose(x), rows, axis=1))
+
+
+def read_classes(labels, num_classes):
+    """Checks that labels are classes, as loudly as the place allows.
+
+    Args:
+        labels: Tensor `(batch,)`.
+        num_classes: Positive integer.
+
+    Returns:
+        Int32 tensor `(batch,)` clipped to `0 .. num_classes - 1`, because gathering
+        out of range raises on some devices and reads zeros on others; and a bool
+        tensor `(batch,)`, false where clipping changed a label.
+
+    Raises:
+        ValueError: If a label is outside and this runs eagerly. In a graph only the
+            caller can make it seen.
+    """
+    labels = ops.cast(labels, "int32")
+    valid = ops.logical_and(labels >= 0, labels < num_classes)
+    if not tf.inside_function() and not np.all(valid):
+        wrong = np.unique(np.asarray(labels)[~np.asarray(valid)])
+        raise ValueError(
+            f"Labels must lie in 0..{num_classes - 1}, for there are {num_classes} "
+            f"classes. Received: labels={wrong[:5].tolist()}"
+        )
+    return ops.clip(labels, 0, num_classes - 1), valid
+
+
+def mark_invalid(value, valid):
+    """NaN instead of the value of a row whose label is no class.
+
+    The NaN is a constant: it is seen in the logs and gives no gradient, so the
+    weights survive it.
+
+    Args:
+        value: Float tensor `(batch,)`, or a scalar, which is NaN if any row is invalid.
+        valid: Bool tensor `(batch,)`.
+    """
+    valid = valid if len(value.shape) else ops.all(valid)
+    return ops.where(valid, value, float("nan"))
+
+
+def class_masks(labels, proxies):
+    """Which proxy is an example's own.
+
+    Args:
+        labels: Tensor `(batch,)`.
+        proxies: Tensor `(classes, dim)`.
+
+    Returns:
+        Two bool tensors `(batch, classes)`, the own class and the others, and a bool
+        tensor `(batch,)`, false where the label is no class: see `read_classes`.
+
+    Raises:
+        ValueError: If a label is outside `0 .. classes - 1` and this runs eagerly.
+    """
+    num_classes = proxies.shape[0]
+    labels, valid = read_classes(labels, num_classes)
+    own = ops.equal(labels[:, None], ops.arange(num_classes, dtype="int32")[None, :])
+    return own, ops.logical_not(own), valid

@@ -38,7 +38,8 @@ def margin_loss(
         Float32 scalar; 0 without triplets.
 
     Raises:
-        ValueError: If `divisor` is unknown, or a shape is not as above.
+        ValueError: If `divisor` is unknown, a shape is not as above, or (in a graph the
+            loss is NaN instead) a label is outside `0 .. classes - 1`.
 
     References:
         Wu et al., ICCV 2017, https://arxiv.org/abs/1706.07567; divisor and defaults of
@@ -46,12 +47,14 @@ def margin_loss(
     """
     labels, embeddings = batch.read_batch(labels, embeddings)
     triplets = batch.read_triplets(triplets)
+    beta = ops.cast(ops.convert_to_tensor(beta), "float32")
+    labels, valid = batch.read_classes(labels, beta.shape[0])
     everything = ops.ones_like(triplets[:, 0], dtype="bool")
     hinges, active, beta = _triplet_terms(
         embeddings, labels, triplets, everything, beta, margin, divisor
     )
     loss = ops.divide_no_nan(ops.sum(hinges), ops.sum(active))
-    return loss + nu * ops.sum(beta)
+    return batch.mark_invalid(loss + nu * ops.sum(beta), valid)
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")
@@ -208,8 +211,7 @@ def _triplet_terms(embeddings, labels, triplets, valid, beta, margin, divisor):
     anchor = batch.gather(embeddings, anchors)
     to_positive = _distance(anchor, batch.gather(embeddings, positives))
     to_negative = _distance(anchor, batch.gather(embeddings, negatives))
-    classes = ops.cast(ops.take(labels, anchors), "int32")
-    beta = batch.gather(ops.cast(ops.convert_to_tensor(beta), "float32"), classes)
+    beta = batch.gather(beta, ops.take(labels, anchors))
     beta = ops.where(valid, beta, 0.0)
     pull = ops.where(valid, ops.relu(to_positive - beta + margin), 0.0)
     push = ops.where(valid, ops.relu(beta - to_negative + margin), 0.0)

@@ -1,7 +1,6 @@
 """Losses that learn: where their weights live, and who must look after them."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -15,9 +14,9 @@ class TrainableLoss(keras.losses.Loss):
     weights live in `loss.parameters`, a layer, and a model has to take charge of it.
     `Distiller` does. In any other model of yours:
 
-        model.criterion = loss.parameters   # tracked: trained, saved, resumed
         loss.build(dim)                     # dim: width of the embeddings
-        loss.track()                        # "somebody looks after the weights"
+        model.criterion = loss.parameters   # trained, saved, resumed
+        loss.track(model)                   # "somebody looks after the weights"
         model.compile("adam", loss=loss)
 
     Until `track` is called the loss refuses to run inside a `tf.function`, which is
@@ -26,7 +25,9 @@ class TrainableLoss(keras.losses.Loss):
 
     `get_config` holds the arguments, not the weights: a loss made by `from_config` is
     new. To save the weights save the model that tracks `loss.parameters`; when it is
-    loaded, weights not built yet are built to the shape of what was saved.
+    loaded, weights not built yet are built to the shape of what was saved. (The config
+    of a functional model does not hold its attributes: make the model anew, track a
+    loss as above, and `load_weights`.)
 
     To write one, override `create_weights` and `formula`.
 
@@ -88,8 +89,28 @@ class TrainableLoss(keras.losses.Loss):
         """Whether a model has taken charge of `parameters`, by calling `track`."""
         return self._tracked
 
-    def track(self):
-        """Says that a model trains and saves `parameters`."""
+    def track(self, model=None):
+        """Says that a model trains and saves `parameters`.
+
+        Args:
+            model: The model, to have it checked, or `None` to be believed.
+
+        Raises:
+            ValueError: If the weights are not built, or not among those of `model`. A
+                `keras.Sequential`, for one, tracks its layers only, no attributes.
+        """
+        if model is not None:
+            tracked = {id(variable) for variable in model.variables}
+            if not self.parameters.built or not tracked.issuperset(
+                id(variable) for variable in self.parameters.variables
+            ):
+                raise ValueError(
+                    f"The weights of {type(self).__name__} must be built, and be among "
+                    "the variables of the model: `loss.build(dim)` and "
+                    "`model.criterion = loss.parameters`, on a model that is not a "
+                    f"keras.Sequential. Received: built={self.parameters.built}, "
+                    f"model={model}"
+                )
         self._tracked = True
 
     def build(self, dim):
@@ -142,28 +163,13 @@ class TrainableLoss(keras.losses.Loss):
             raise ValueError(
                 f"The weights of {type(self).__name__} would be neither trained nor "
                 "saved by this model. Train through `keras_distill.Distiller(student)`,"
-                " or do `model.criterion = loss.parameters`, `loss.build(dim)` and "
-                "`loss.track()` before `model.compile(loss=loss)`. "
+                " or do `loss.build(dim)`, `model.criterion = loss.parameters` "
+                "and `loss.track(model)` before `model.compile(loss=loss)`. "
                 f"Received: tracked={self.tracked}"
             )
         self.build(embeddings.shape[1])
-        labels = ops.cast(labels, "int32")
-        valid = ops.logical_and(labels >= 0, labels < self.num_classes)
-        if not tf.inside_function():
-            self._check_labels(labels, valid)
-        # Clipped, because gathering out of range raises on some devices only.
-        value = self.formula(ops.clip(labels, 0, self.num_classes - 1), embeddings)
-        if len(value.shape) == 0:
-            valid = ops.all(valid)
-        return ops.where(valid, value, float("nan"))
-
-    def _check_labels(self, labels, valid):
-        if not np.all(ops.convert_to_numpy(valid)):
-            wrong = ops.convert_to_numpy(labels)[~ops.convert_to_numpy(valid)]
-            raise ValueError(
-                f"Labels must lie in 0..{self.num_classes - 1}, as num_classes="
-                f"{self.num_classes} says. Received: labels={sorted(set(wrong))[:5]}"
-            )
+        labels, valid = batch.read_classes(labels, self.num_classes)
+        return batch.mark_invalid(self.formula(labels, embeddings), valid)
 
     def get_config(self):
         return {
@@ -184,7 +190,11 @@ class _Parameters(keras.layers.Layer):
         self._create_weights(input_shape[-1])
 
     def load_own_variables(self, store):
-        # A loaded model has not seen a batch; the file knows how wide they are.
-        if not self.built and "0" in store:
+        if not self.built:
+            # A loss that nobody has used and the file does not know stays new. (A
+            # loaded model looks into its compiled loss, wherever that was saved.)
+            if "0" not in store:
+                return
+            # The file knows how wide the embeddings are, though none was seen yet.
             self.build((None, store["0"].shape[-1]))
         super().load_own_variables(store)
