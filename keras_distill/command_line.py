@@ -5,6 +5,7 @@ device part alone can use it too.
 """
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -46,8 +47,8 @@ def run(main):
     of the program and keeps its traceback; `KERAS_DISTILL_TRACEBACK=1` in the
     environment keeps it for all.
 
-    Warnings are one line each, without the place in the code. TensorFlow's start-up
-    notices are silenced, unless `TF_CPP_MIN_LOG_LEVEL` is set already: call `run`
+    Warnings are one line each, without the place in the code. TensorFlow's
+    notices are silenced (unless `TF_CPP_MIN_LOG_LEVEL` is set already): call `run`
     before TensorFlow is imported, and import it in `main`.
 
     Args:
@@ -58,6 +59,7 @@ def run(main):
         SystemExit: Always.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     warnings.formatwarning = _one_line_warning
     try:
         code = main()

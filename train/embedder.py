@@ -9,6 +9,7 @@ training classes with `--validation-classes`.
 import argparse
 import pathlib
 import shutil
+import statistics
 import sys
 
 import keras_distill as kd
@@ -40,21 +41,13 @@ python -m train.embedder --data images --eval-classes 'Greek/*' --out runs/greek
 
 def main(argv=None):
     args = _parser().parse_args(argv)
+    _check(args)
     arguments = {name: _plain(value) for name, value in vars(args).items()}
     state = run_folder.check(args.out, arguments, args.resume, args.overwrite)
     if state == "finished":
         print(f"The run is finished: {args.out}")
     else:
-        try:
-            train(args, arguments, resume=state == "unfinished")
-        except KeyboardInterrupt:
-            if not (args.out / "recipe.json").exists():
-                raise
-            print(
-                "\nInterrupted. The same command with --resume goes on with the run.",
-                file=sys.stderr,
-            )
-            return 130
+        train(args, arguments, resume=state == "unfinished")
     report.show(args.out)
 
 
@@ -62,7 +55,7 @@ def train(args, arguments, resume):
     """Trains what the arguments describe, into the folder `args.out`."""
     import keras
 
-    from train.progress import EpochLine, Record, Stopwatch
+    from train.progress import Record
 
     keras.utils.set_random_seed(args.seed)
     criterion = kd.losses.get(args.loss, **methods.options(args.loss_options))
@@ -71,6 +64,19 @@ def train(args, arguments, resume):
     student = kd.models.embedder(
         args.backbone, images.image_shape, args.dim, weights=args.weights
     )
+    monitor = "val_recall_at_1" if "validation" in held_out else None
+    record = Record(args.out, monitor, resume)
+    batches = kd.data.class_balanced(
+        images,
+        classes=args.classes_per_batch,
+        per_class=args.images_per_class,
+        augment=kd.layers.RandomAffine(**AFFINE) if args.augment else None,
+        seed=args.seed,
+        first_epoch=record.epochs_done,
+    )
+    steps = int(batches.cardinality())
+    distiller = kd.Distiller(student, methods=terms)
+    distiller.compile(_optimizer(args, steps), loss=criterion)
     data = {
         "name": images.name,
         "fingerprint": images.fingerprint(),
@@ -83,24 +89,24 @@ def train(args, arguments, resume):
     else:
         run_folder.begin(args.out, arguments, data)
 
-    record = Record(
-        args.out, monitor="val_recall_at_1" if "validation" in held_out else None
-    )
-    batches = kd.data.class_balanced(
-        images,
-        classes=args.classes_per_batch,
-        per_class=args.images_per_class,
-        augment=kd.layers.RandomAffine(**AFFINE, seed=args.seed)
-        if args.augment
-        else None,
-        seed=args.seed,
-        first_epoch=record.epochs_done,
-    )
-    steps = int(batches.cardinality())
-    distiller = kd.Distiller(student, methods=terms)
-    distiller.compile(_optimizer(args, steps), loss=criterion)
+    try:
+        an_epoch = steps * args.classes_per_batch * args.images_per_class
+        _fit(args, distiller, batches, an_epoch, held_out, record)
+        _finish(args.out, distiller.student, images, held_out, record, an_epoch)
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted. The same command with --resume goes on with the run.",
+            file=sys.stderr,
+        )
+        raise SystemExit(130) from None
+
+
+def _fit(args, distiller, batches, an_epoch, held_out, record):
+    import keras
+
+    from train.progress import EpochLine, Stopwatch
+
     terminal = sys.stdout.isatty()
-    an_epoch = steps * args.classes_per_batch * args.images_per_class
     callbacks = [Stopwatch()]
     if "validation" in held_out:
         callbacks.append(kd.callbacks.RetrievalEvaluation(held_out["validation"]))
@@ -116,7 +122,6 @@ def train(args, arguments, resume):
         verbose=1 if terminal else 0,
         callbacks=[*callbacks, record],
     )
-    _finish(args.out, distiller.student, images, held_out, record, an_epoch)
 
 
 def _finish(out, student, images, held_out, record, an_epoch):
@@ -125,34 +130,53 @@ def _finish(out, student, images, held_out, record, an_epoch):
 
     with atomic.file(out / "student.keras") as temporary:
         student.save(temporary)
-    metrics = {"last": _measured(student, held_out, record.epochs_done)}
+    embed = kd.metrics.Embedder(student)
+    metrics = {"last": _measured(embed, held_out, record.epochs_done)}
     if record.best is not None:
         with atomic.file(out / "student_best.keras") as temporary:
             shutil.copyfile(record.best_student, temporary)
         best = keras.saving.load_model(out / "student_best.keras", compile=False)
+        best = kd.metrics.Embedder(best)
         metrics["best"] = _measured(best, held_out, record.best["epoch"])
-    embeddings, labels = kd.metrics.embed(student, held_out["evaluation"])
-    grid = kd.retrieval.neighbour_grid(held_out["evaluation"], embeddings)
+    grid = kd.retrieval.neighbour_grid(
+        held_out["evaluation"], *embed(held_out["evaluation"])
+    )
     with atomic.file(out / "neighbours.png") as temporary:
         grid.save(temporary)
-    seconds = sum(row["seconds"] for row in record.rows)
-    trained_on = an_epoch * record.epochs_done
-    skipped = {file for some in (images, *held_out.values()) for file in some.skipped}
+    seconds = [row["seconds"] for row in record.rows]
     metrics["training"] = {
-        "images": trained_on,
-        "seconds": seconds,
-        "images_per_second": trained_on / seconds,
+        "images": an_epoch * record.epochs_done,
+        "seconds": sum(seconds),
+        # The first epoch holds the tracing of the graph, so not the mean.
+        "images_per_second": an_epoch / statistics.median(seconds),
     }
+    skipped = {file for some in (images, *held_out.values()) for file in some.skipped}
     metrics["skipped_images"] = len(skipped)
     run_folder.finish(out, metrics)
 
 
-def _measured(student, held_out, epoch):
-    measured = {"epoch": epoch}
-    for name, images in held_out.items():
-        embeddings, labels = kd.metrics.embed(student, images)
-        measured[name] = kd.metrics.retrieval_report(embeddings, labels)
-    return measured
+def _measured(embed, held_out, epoch):
+    reports = {
+        name: kd.metrics.retrieval_report(*embed(images))
+        for name, images in held_out.items()
+    }
+    return {"epoch": epoch, **reports}
+
+
+def _check(args):
+    for name, least in (("epochs", 1), ("seed", 0)):
+        if getattr(args, name) < least:
+            raise ValueError(
+                f"--{name} must be at least {least}. Received: {getattr(args, name)}"
+            )
+    if not 0 < args.learning_rate < float("inf"):
+        raise ValueError(
+            f"--learning-rate must be positive. Received: {args.learning_rate}"
+        )
+    if not 0 <= args.weight_decay < float("inf"):
+        raise ValueError(
+            f"--weight-decay must not be negative. Received: {args.weight_decay}"
+        )
 
 
 def _data(args):
@@ -184,10 +208,6 @@ def _split(images, share, seed):
 
 def _counts(images):
     return {"classes": len(images.class_names), "images": len(images)}
-
-
-def _augmentation(args):
-    return kd.layers.RandomAffine(**AFFINE, seed=args.seed) if args.augment else None
 
 
 def _optimizer(args, steps):

@@ -55,18 +55,19 @@ class Record(keras.callbacks.Callback):
         out: Path of the run folder.
         monitor: String, a log whose highest value makes the best student; `None` to
             keep none. Ties go to the earlier epoch.
+        resume: Whether to go on from the backup in the folder, if there is one yet.
 
     Attributes:
         rows: List of one dictionary an epoch, as in `history.csv`.
         best: `None`, or a dictionary with `epoch` (from 1) and the file `student`.
     """
 
-    def __init__(self, out, monitor=None):
+    def __init__(self, out, monitor=None, resume=False):
         super().__init__()
         self.out = pathlib.Path(out)
         self.monitor = monitor
         self.rows, self.best, self._weights = [], None, None
-        if self._state_file.exists():
+        if resume and self._state_file.exists():
             state = json.loads(self._state_file.read_text())
             self.rows, self.best = state["rows"], state["best"]
             self._weights = state["weights"]
@@ -98,14 +99,12 @@ class Record(keras.callbacks.Callback):
                 "value": self.rows[-1][self.monitor],
                 "student": f"student_{epoch + 1:05d}.keras",
             }
-            with atomic.file(self.best_student) as temporary:
-                self.model.student.save(temporary)
-        self._weights = f"epoch_{epoch + 1:05d}.weights.h5"
-        with atomic.file(self.out / "backup" / self._weights) as temporary:
-            self.model.save_weights(temporary)
-        self._write_history()
+            self.model.student.save(self.best_student)
         # The state is what names the files: until it is replaced, the files of the
         # epoch before are the backup, and they are still there.
+        self._weights = f"epoch_{epoch + 1:05d}.weights.h5"
+        self.model.save_weights(self._state_file.with_name(self._weights))
+        self._write_history()
         state = {"rows": self.rows, "best": self.best, "weights": self._weights}
         atomic.write_text(self._state_file, json.dumps(state))
         kept = {"state.json", self._weights, self.best and self.best["student"]}

@@ -33,11 +33,10 @@ def show(run):
     metrics = json.loads((run / "metrics.json").read_text())
     rows = {}
     for when in ("last", "best"):
-        if when in metrics:
-            for name in ("evaluation", "validation"):
-                if name in metrics[when]:
-                    title = f"{name}, {when} epoch ({metrics[when]['epoch']})"
-                    rows[title] = metrics[when][name]
+        reports = dict(metrics.get(when, {}))
+        epoch = reports.pop("epoch", None)
+        for name, values in reports.items():
+            rows[f"{name}, {when} ({epoch})"] = values
     print_table(f"Retrieval among classes not trained on: {run}", rows)
     training = metrics["training"]
     print(
@@ -56,15 +55,17 @@ def print_table(title, rows):
         title: String above the table.
         rows: Dictionary from the name of a row to a dictionary with the `COLUMNS`.
     """
+    import rich.box
     import rich.console
     import rich.table
 
-    table = rich.table.Table(title=title, title_justify="left")
+    table = rich.table.Table(box=rich.box.SIMPLE)
     table.add_column("per cent")
     for heading in HEADINGS:
         table.add_column(heading, justify="right")
     for name, report in rows.items():
         table.add_row(name, *(f"{100 * report[column]:.2f}" for column in COLUMNS))
+    print(title)
     rich.console.Console(highlight=False).print(table)
 
 

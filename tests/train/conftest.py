@@ -1,0 +1,42 @@
+"""A small data set and a short run on it, made once for all tests of the programs."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from train import embedder
+
+SHORT = [
+    *("--eval-classes", "bars/7*", "bars/8*", "--image-size", "16", "--dim", "8"),
+    *("--method-options", "dims=16,24", "feature_delay=2", "--learning-rate", "0.01"),
+    *("--classes-per-batch", "4", "--images-per-class", "3", "--epochs", "3"),
+]
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """A folder of classes `bars/10` ... `bars/89`: a bar turned by so many degrees."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[-1:1:24j, -1:1:24j]
+    for degrees in range(10, 90, 8):
+        angle = np.deg2rad(2 * degrees)
+        (folder / "bars" / str(degrees)).mkdir(parents=True)
+        for number in range(6):
+            offset = rng.uniform(-0.3, 0.3)
+            distance = np.abs(np.sin(angle) * x + np.cos(angle) * y - offset)
+            grey = 255 * (distance > 0.25) * rng.uniform(0.8, 1) + rng.normal(0, 8)
+            image = Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
+            image.save(folder / "bars" / str(degrees) / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(pictures, tmp_path_factory):
+    """Folder of a run that was not interrupted, with a validation part."""
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    embedder.main(
+        ["--data", str(pictures), "--out", str(out), *SHORT]
+        + ["--validation-classes", "0.25"]
+    )
+    return out

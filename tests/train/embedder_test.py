@@ -1,0 +1,193 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.train.conftest import SHORT
+from train import embedder
+
+MEASURES = {"recall_at_1", "recall_at_2", "recall_at_4", "recall_at_8"}
+MEASURES |= {"map_at_r", "nmi"}
+
+
+def history(run):
+    with open(run / "history.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_its_files_and_nothing_else(finished_run):
+    assert {path.name for path in finished_run.iterdir()} == {
+        "student.keras",
+        "student_best.keras",
+        "recipe.json",
+        "metrics.json",
+        "history.csv",
+        "neighbours.png",
+        "tensorboard",
+    }
+    assert list((finished_run / "tensorboard").rglob("events.out.*"))
+    with Image.open(finished_run / "neighbours.png") as grid:
+        assert min(grid.size) > 50
+
+
+def test_the_student_is_a_plain_model_of_unit_vectors(finished_run):
+    student = keras.saving.load_model(finished_run / "student.keras")
+    assert student.input_shape == (None, 16, 16, 1)
+    rows = student.predict(np.random.default_rng(0).uniform(0, 255, (5, 16, 16, 1)))
+    assert rows.shape == (5, 8)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+
+
+def test_metrics_are_those_of_each_held_out_part(finished_run):
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    assert metrics["last"]["epoch"] == 3 and 1 <= metrics["best"]["epoch"] <= 3
+    for when in ("last", "best"):
+        for part in ("evaluation", "validation"):
+            report = metrics[when][part]
+            assert set(report) == MEASURES
+            assert all(0 <= value <= 1 for value in report.values())
+    rows = history(finished_run)
+    best = max(float(row["val_recall_at_1"]) for row in rows)
+    assert metrics["best"]["validation"]["recall_at_1"] == pytest.approx(best)
+    last = float(rows[-1]["val_map_at_r"])
+    assert metrics["last"]["validation"]["map_at_r"] == pytest.approx(last, abs=1e-6)
+    assert metrics["training"]["images"] == 3 * 24  # 3 epochs of 2 batches of 12
+    assert metrics["skipped_images"] == 0
+
+
+def test_the_recipe_says_which_data_and_every_argument(finished_run, pictures):
+    recipe = json.loads((finished_run / "recipe.json").read_text())
+    arguments = recipe["arguments"]
+    assert arguments["data"] == str(pictures) and arguments["dim"] == 8
+    assert arguments["backbone"] == embedder.DEFAULTS["backbone"]
+    assert len(recipe["data"]["fingerprint"]) >= 16
+    assert recipe["data"]["image_shape"] == [16, 16, 1]
+    assert recipe["data"]["train"] == {"classes": 6, "images": 36}
+    assert recipe["data"]["validation"] == {"classes": 2, "images": 12}
+    assert recipe["data"]["evaluation"] == {"classes": 2, "images": 12}
+
+
+def test_the_history_has_a_row_an_epoch(finished_run):
+    rows = history(finished_run)
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert {"loss", "val_recall_at_1", "seconds"} <= set(rows[0])
+
+
+def test_a_finished_run_is_reported_again_at_once(finished_run, pictures, capsys):
+    before = (finished_run / "student.keras").read_bytes()
+    embedder.main(
+        ["--data", str(pictures), "--out", str(finished_run), *SHORT]
+        + ["--validation-classes", "0.25", "--resume"]
+    )
+    said = capsys.readouterr().out
+    assert "The run is finished" in said and "MAP@R" in said
+    assert str(finished_run / "neighbours.png") in said.replace("\n", "")
+    assert (finished_run / "student.keras").read_bytes() == before
+
+
+def program(arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "train.embedder", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_ctrl_c_leaves_a_run_that_resume_ends_as_if_nothing_had_happened(
+    pictures, tmp_path
+):
+    arguments = ["--data", str(pictures), *SHORT, "--epochs", "30"]
+    interrupted = program([*arguments, "--out", str(tmp_path / "run")])
+    for line in interrupted.stdout:
+        if line.startswith("epoch 2/30"):
+            interrupted.send_signal(signal.SIGINT)
+            break
+    _, complaint = interrupted.communicate(timeout=120)
+    assert interrupted.returncode == 130
+    assert "--resume" in complaint and "Traceback" not in complaint
+    done = len(history(tmp_path / "run"))
+    assert 2 <= done < 30
+    assert not (tmp_path / "run" / "student.keras").exists()
+
+    resumed = program([*arguments, "--out", str(tmp_path / "run"), "--resume"])
+    said, complaint = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, complaint
+    assert f"epoch {done}/30" not in said and f"epoch {done + 1}/30" in said
+
+    embedder.main([*arguments, "--out", str(tmp_path / "whole")])
+    resumed, whole = history(tmp_path / "run"), history(tmp_path / "whole")
+    assert [row["epoch"] for row in resumed] == [str(n + 1) for n in range(30)]
+    for name in ("loss", "s2sd_distillation"):
+        np.testing.assert_allclose(
+            [float(row[name]) for row in resumed],
+            [float(row[name]) for row in whole],
+            rtol=1e-3,
+        )
+    assert not (tmp_path / "run" / "backup").exists()
+
+
+def test_plain_training_takes_losses_with_weights_of_their_own(pictures, tmp_path):
+    embedder.main(
+        ["--data", str(pictures), "--out", str(tmp_path / "run"), *SHORT[:6]]
+        + ["--classes-per-batch", "4", "--epochs", "1", "--method", "none"]
+        + ["--loss", "proxy_anchor", "--loss-options", "class_count=8"]
+    )
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--backbone", "conv5"], "conv4, separable.*backbone='conv5'"),
+        (["--loss", "tripplet"], "multi_similarity.*'tripplet'"),
+        (["--method-options", "dims"], "NAME=VALUE"),
+        (["--eval-classes", "stars/*"], "bars.*'stars/"),
+        (["--validation-classes", "1.5"], "between 0 and 1.*Received: 1.5 of 8"),
+        (["--classes-per-batch", "40"], "more classes than there are.*8 classes"),
+        (["--epochs", "0"], "--epochs must be at least 1. Received: 0"),
+        (["--learning-rate", "-1"], "--learning-rate must be positive. Received: -1.0"),
+        (["--dim", "0"], "dim=0"),
+    ],
+)
+def test_a_mistake_is_named_and_leaves_nothing(pictures, tmp_path, flags, message):
+    with pytest.raises(ValueError, match=message):
+        embedder.main(
+            ["--data", str(pictures), "--out", str(tmp_path / "run"), *SHORT, *flags]
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_method_is_refused_and_the_known_ones_are_listed(capsys):
+    with pytest.raises(SystemExit) as stop:
+        embedder.main(["--data", "glyphs", "--out", "x", "--method", "s3sd"])
+    assert stop.value.code == 2 and "'none', 's2sd'" in capsys.readouterr().err
+
+
+def test_a_missing_folder_is_one_line_and_no_traceback(tmp_path):
+    done = program(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "run")])
+    said, complaint = done.communicate(timeout=120)
+    assert done.returncode == 2 and said == "" and not (tmp_path / "run").exists()
+    assert complaint.startswith("error: ") and complaint.count("\n") == 1
+    assert str(tmp_path / "none") in complaint
+
+
+def test_unreadable_images_are_counted_in_the_metrics(pictures, tmp_path, recwarn):
+    import shutil
+
+    shutil.copytree(pictures, tmp_path / "pictures")
+    (tmp_path / "pictures" / "bars" / "10" / "broken.png").write_bytes(b"no image")
+    embedder.main(
+        ["--data", str(tmp_path / "pictures"), "--out", str(tmp_path / "run")]
+        + [*SHORT, "--epochs", "1", "--method-options", "dims=16"]
+    )
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["skipped_images"] == 1
