@@ -3,6 +3,7 @@
 import math
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from keras_distill import replicas
@@ -279,16 +280,19 @@ class Distiller(keras.Model):
         if spared and optimizer is not None and not optimizer.built:
             optimizer.exclude_from_weight_decay(var_list=spared)
 
-    def fit(self, *args, callbacks=None, **kwargs):
+    def fit(self, x=None, *args, callbacks=None, **kwargs):
         """As `keras.Model.fit`, with the callbacks that the methods cannot do without.
 
         A callback of the same class that is given here takes the place of theirs.
         """
         given = keras.tree.flatten(callbacks) if callbacks is not None else []
-        theirs = [callback for m in self.methods for callback in m.schedules()]
         kinds = {type(callback) for callback in given}
+        theirs = [callback for m in self.methods for callback in m.schedules()]
         needed = [callback for callback in theirs if type(callback) not in kinds]
-        return super().fit(*args, callbacks=[*needed, *given] or None, **kwargs)
+        if isinstance(x, tf.data.Dataset):
+            # Keras 3.15 warns of its own default, shuffle=True, with any data set.
+            kwargs.setdefault("shuffle", False)
+        return super().fit(x, *args, callbacks=[*needed, *given] or None, **kwargs)
 
     def get_compile_config(self):
         config = super().get_compile_config()
