@@ -58,9 +58,10 @@ def train(args, arguments, resume):
     from train.progress import Record
 
     keras.utils.set_random_seed(args.seed)
-    criterion = kd.losses.get(args.loss, **methods.options(args.loss_options))
+    kd.losses.needs_num_classes(args.loss)  # an unknown one is refused at once
     terms = methods.make(args.method, methods.options(args.method_options))
     images, held_out = _data(args)
+    criterion = _loss(args, len(images.class_names))
     student = kd.models.embedder(
         args.backbone, images.image_shape, args.dim, weights=args.weights
     )
@@ -113,14 +114,15 @@ def _fit(args, distiller, batches, an_epoch, held_out, record):
     callbacks.append(
         keras.callbacks.TensorBoard(args.out / "tensorboard", write_graph=False)
     )
-    if not terminal:
+    callbacks.append(record)
+    if not terminal:  # After the record: an epoch that was told of is kept.
         callbacks.append(EpochLine(an_epoch))
     distiller.fit(
         batches,
         epochs=args.epochs,
         initial_epoch=record.epochs_done,
         verbose=1 if terminal else 0,
-        callbacks=[*callbacks, record],
+        callbacks=callbacks,
     )
 
 
@@ -210,6 +212,13 @@ def _counts(images):
     return {"classes": len(images.class_names), "images": len(images)}
 
 
+def _loss(args, classes):
+    options = methods.options(args.loss_options)
+    default = kd.losses.get(args.loss, classes)
+    methods.check(options, type(default), f"--loss {args.loss}")
+    return kd.losses.get(args.loss, **{"num_classes": classes, **options})
+
+
 def _optimizer(args, steps):
     """AdamW under a rate that is a function of the step: a resumed run follows it."""
     import keras
@@ -251,7 +260,7 @@ def _parser():
     add("--method", choices=methods.METHODS, help="distillation method (%(default)s)")
     add(
         "--method-options",
-        nargs="+",
+        nargs="*",
         default=[],
         metavar="NAME=VALUE",
         help="such as dims=256,512 weight=50",
@@ -259,7 +268,7 @@ def _parser():
     add("--loss", help="of kd.losses (%(default)s)")
     add(
         "--loss-options",
-        nargs="+",
+        nargs="*",
         default=[],
         metavar="NAME=VALUE",
         help="such as alpha=2 base=0.5",

@@ -30,14 +30,34 @@ def make(name, options):
             )
         return []
     method = getattr(kd.methods, METHODS[name])
-    known = [key for key in inspect.signature(method).parameters if key != "kwargs"]
+    check(options, method, f"--method {name}")
+    # `dims=256` is one of several widths.
+    parameters = inspect.signature(method).parameters
+    options = {
+        key: (value,) if _is_one_of(value, parameters[key].default) else value
+        for key, value in options.items()
+    }
+    return [method(**options)]
+
+
+def check(options, made, flag):
+    """Refuses options that a class does not take.
+
+    Args:
+        options: Dictionary of arguments.
+        made: The class that is to be made with them.
+        flag: String that says to the user which class that is.
+
+    Raises:
+        ValueError: If there is an unknown one; the known ones are listed.
+    """
+    known = [key for key in inspect.signature(made).parameters if key != "kwargs"]
     unknown = [key for key in options if key not in known]
     if unknown:
         raise ValueError(
-            f"Unknown option of --method {name}. Expected some of {', '.join(known)}. "
+            f"Unknown option of {flag}. Expected some of {', '.join(known)}. "
             f"Received: {', '.join(unknown)}"
         )
-    return [method(**options)]
 
 
 def options(pairs):
@@ -56,3 +76,7 @@ def options(pairs):
         except (ValueError, SyntaxError):
             found[name] = text
     return found
+
+
+def _is_one_of(value, default):
+    return isinstance(default, tuple) and not isinstance(value, tuple | list)

@@ -45,7 +45,7 @@ class EpochLine(keras.callbacks.Callback):
 
 
 class Record(keras.callbacks.Callback):
-    """Keeps the history and a backup of every epoch; goes last in the list.
+    """Keeps the history and a backup of every epoch; goes after what evaluates.
 
     A run that is interrupted loses the epoch it was in and no more: `fit` with
     `initial_epoch=record.epochs_done` goes on with the weights, the optimiser and

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_metrics_are_those_of_each_held_out_part(finished_run):
     assert metrics["best"]["validation"]["recall_at_1"] == pytest.approx(best)
     last = float(rows[-1]["val_map_at_r"])
     assert metrics["last"]["validation"]["map_at_r"] == pytest.approx(last, abs=1e-6)
-    assert metrics["training"]["images"] == 3 * 24  # 3 epochs of 2 batches of 12
+    assert metrics["training"]["images"] == 3 * 3 * 12  # epochs of 3 batches of 12
     assert metrics["skipped_images"] == 0
 
 
@@ -137,9 +138,9 @@ def test_ctrl_c_leaves_a_run_that_resume_ends_as_if_nothing_had_happened(
 
 def test_plain_training_takes_losses_with_weights_of_their_own(pictures, tmp_path):
     embedder.main(
-        ["--data", str(pictures), "--out", str(tmp_path / "run"), *SHORT[:6]]
-        + ["--classes-per-batch", "4", "--epochs", "1", "--method", "none"]
-        + ["--loss", "proxy_anchor", "--loss-options", "class_count=8"]
+        ["--data", str(pictures), "--out", str(tmp_path / "run"), *SHORT]
+        + ["--method", "none", "--method-options", "--epochs", "1"]
+        + ["--loss", "proxy_anchor", "--loss-options", "alpha=16"]
     )
     assert (tmp_path / "run" / "metrics.json").is_file()
 
@@ -149,6 +150,7 @@ def test_plain_training_takes_losses_with_weights_of_their_own(pictures, tmp_pat
     [
         (["--backbone", "conv5"], "conv4, separable.*backbone='conv5'"),
         (["--loss", "tripplet"], "multi_similarity.*'tripplet'"),
+        (["--loss-options", "alfa=1"], "alpha, beta.*Received: alfa"),
         (["--method-options", "dims"], "NAME=VALUE"),
         (["--eval-classes", "stars/*"], "bars.*'stars/"),
         (["--validation-classes", "1.5"], "between 0 and 1.*Received: 1.5 of 8"),
@@ -181,8 +183,6 @@ def test_a_missing_folder_is_one_line_and_no_traceback(tmp_path):
 
 
 def test_unreadable_images_are_counted_in_the_metrics(pictures, tmp_path, recwarn):
-    import shutil
-
     shutil.copytree(pictures, tmp_path / "pictures")
     (tmp_path / "pictures" / "bars" / "10" / "broken.png").write_bytes(b"no image")
     embedder.main(

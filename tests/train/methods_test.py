@@ -30,6 +30,11 @@ def test_options_reach_the_method():
     assert method.dims == (8, 16) and method.feature_delay == 3
 
 
+def test_one_value_is_enough_where_several_may_be_given():
+    (method,) = methods.make("s2sd", {"dims": 8})
+    assert method.dims == (8,)
+
+
 def test_an_unknown_option_is_refused_and_the_known_ones_are_listed():
     with pytest.raises(ValueError, match=r"dims, weight.*Received: dim$"):
         methods.make("s2sd", {"dim": 8})
