@@ -4,13 +4,19 @@ The images are soft patterns, one a class, under noise: near enough to each othe
 within a class that an untrained network retrieves them, spread enough to calibrate.
 """
 
+import atexit
 import functools
+import pathlib
+import shutil
+import tempfile
 
 import keras
 import numpy as np
 from PIL import Image
 
 from keras_distill import models, tflite
+from keras_distill.data.image_set import ImageSet
+from keras_distill.retrieval import write_bundle
 
 IMAGE_SHAPE, DIM = (32, 32, 1), 16
 
@@ -23,7 +29,7 @@ def images(classes=24, per_class=5, seed=0):
     for _ in range(classes):
         coarse = Image.fromarray(rng.integers(0, 256, (5, 5), dtype=np.uint8))
         pattern = np.asarray(coarse.resize(IMAGE_SHAPE[:2], Image.Resampling.BICUBIC))
-        noise = rng.normal(0, 12, (per_class, *IMAGE_SHAPE[:2]))
+        noise = rng.normal(0, 4, (per_class, *IMAGE_SHAPE[:2]))
         pixels.append(np.clip(pattern + noise, 0, 255).astype(np.uint8))
     labels = np.repeat(np.arange(classes, dtype=np.int32), per_class)
     return np.concatenate(pixels)[..., None], labels
@@ -54,3 +60,20 @@ def student(backbone="separable"):
 def converted(mode="float32", backbone="separable"):
     """Bytes of the student's .tflite."""
     return tflite.convert(student(backbone), mode, calibration())
+
+
+def catalogue():
+    """The images as a data set of named classes."""
+    pixels, labels = images()
+    names = [f"pattern{label:02d}" for label in range(labels.max() + 1)]
+    ids = [f"{names[label]}/{row}.png" for row, label in enumerate(labels)]
+    return ImageSet(pixels, labels, names, ids, "patterns")
+
+
+@functools.cache
+def bundle():
+    """A bundle of the student, as a temporary folder; copy it to change it."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="keras_distill_test_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_bundle(folder / "bundle", student(), calibration(), catalogue())
+    return folder / "bundle"

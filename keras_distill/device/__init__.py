@@ -1,3 +1,20 @@
-from keras_distill.device.read_image import read_image
+"""What runs on a device: numpy and one TFLite interpreter, no TensorFlow, no Keras.
 
-__all__ = ["read_image"]
+Pillow is needed to read image files, ScaNN can be used if it is installed.
+"""
+
+from keras_distill.device.bundle import SEARCHERS, Bundle, open_bundle
+from keras_distill.device.bundle_error import BundleError
+from keras_distill.device.embedder import Embedder
+from keras_distill.device.read_image import read_image
+from keras_distill.device.runtime import RUNTIMES
+
+__all__ = [
+    "RUNTIMES",
+    "SEARCHERS",
+    "Bundle",
+    "BundleError",
+    "Embedder",
+    "open_bundle",
+    "read_image",
+]

@@ -1,5 +1,7 @@
-"""Search over embeddings."""
+"""Search over embeddings, and the bundle that carries it to a device."""
 
+from keras_distill.retrieval.bundle import write_bundle
 from keras_distill.retrieval.exact_search import exact_search
+from keras_distill.retrieval.scann_index import build_index
 
-__all__ = ["exact_search"]
+__all__ = ["build_index", "exact_search", "write_bundle"]

@@ -6,7 +6,8 @@ class VerificationError(ValueError):
 
     Args:
         message: String, what was expected and what was found.
-        check: String, the name of the check: one of `keras_distill.tflite.CHECKS`.
+        check: String, the name of the check: one of `keras_distill.tflite.CHECKS`,
+            or `"recall"`, which `keras_distill.retrieval.write_bundle` adds.
     """
 
     def __init__(self, message, check):

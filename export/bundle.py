@@ -1,0 +1,203 @@
+"""Export the student of a run, with a catalogue, as a bundle for devices.
+
+The student is converted to float32 and int8 TensorFlow Lite, calibrated on images it
+was trained on and verified on images it was not; a bundle that fails a check is not
+written. Classes that the run held out are both the check and the default catalogue.
+"""
+
+import fnmatch
+import json
+import pathlib
+import sys
+
+import keras_distill as kd
+from keras_distill import command_line
+
+CALIBRATION_IMAGES, HELD_OUT_IMAGES = 500, 1000
+
+EXAMPLE = """\
+python -m export.bundle runs/glyphs --out bundles/glyphs
+python -m export.bundle runs/glyphs --catalogue my/images --out bundles/mine"""
+
+
+def main(argv=None):
+    args = _parser().parse_args(argv)
+    from keras_distill.retrieval.bundle import check_out
+
+    check_out(args.out, args.overwrite)
+    student, recipe = _run(args.run)
+    with _Progress(hidden=args.json) as progress:
+        progress("Reading the data", 0, 1)
+        train, evaluation = _load(recipe["arguments"], student)
+        catalogue = _catalogue(args, recipe["arguments"], student, evaluation)
+        progress("Reading the data", 1, 1)
+        manifest = kd.retrieval.write_bundle(
+            args.out,
+            student,
+            calibration=_sample(train, CALIBRATION_IMAGES, recipe["seed"]),
+            catalogue=catalogue,
+            held_out=_sample(evaluation, HELD_OUT_IMAGES, recipe["seed"]),
+            recipe=recipe,
+            overwrite=args.overwrite,
+            progress=progress,
+        )
+    if args.json:
+        result = {name: manifest[name] for name in ("student", "models", "catalogue")}
+        print(json.dumps({"bundle": str(args.out), **result}, indent=2))
+    else:
+        _print(args.out, manifest)
+
+
+def _run(folder):
+    """The student of a run and its recipe."""
+    import keras
+
+    from keras_distill import layers  # noqa: F401, its layers are registered
+
+    for name in ("recipe.json", "student.keras"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                "A finished run is a folder that holds recipe.json and "
+                f"student.keras. Received: {folder}, without {name}"
+            )
+    try:
+        recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+        recipe["arguments"]["data"], recipe["seed"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            "recipe.json must be JSON that has the arguments and the seed of the run. "
+            f"Received: {folder / 'recipe.json'} ({type(error).__name__}: {error})"
+        ) from error
+    return keras.saving.load_model(folder / "student.keras", compile=False), recipe
+
+
+def _load(arguments, student):
+    """The classes the run trained on, and those it held out."""
+    height, width, channels = student.input_shape[1:]
+    return kd.data.load(
+        arguments["data"],
+        image_size=(height, width),
+        eval_classes=arguments.get("eval_classes"),
+        channels=channels,
+    )
+
+
+def _catalogue(args, arguments, student, evaluation):
+    """The images to find: those held out by the run, or those of another folder."""
+    if args.catalogue is None or args.catalogue == arguments["data"]:
+        images = evaluation
+    elif pathlib.Path(args.catalogue).is_dir():
+        height, width, channels = student.input_shape[1:]
+        images = kd.data.image_folder(args.catalogue, (height, width), channels)
+    else:
+        _, images = _load({"data": args.catalogue}, student)
+    if args.eval_classes is None:
+        return images
+    try:
+        return images.take_classes(
+            lambda name: any(fnmatch.fnmatchcase(name, g) for g in args.eval_classes)
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"--eval-classes must match a class of {images.name}, such as "
+            f"{', '.join(images.class_names[:3])}. Received: {args.eval_classes}"
+        ) from error
+
+
+def _sample(images, count, seed):
+    """Pixels of at most `count` images, drawn at random under the seed."""
+    import numpy as np
+
+    rows = np.random.default_rng(seed).permutation(len(images))[:count]
+    return images.read(np.sort(rows))
+
+
+class _Progress:
+    """Bars on the error stream, one a step; nothing if that is no terminal."""
+
+    def __init__(self, hidden):
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._hidden = hidden or not sys.stderr.isatty()
+        self._bars = Progress(
+            console=Console(stderr=True), transient=True, disable=self._hidden
+        )
+        self._tasks = {}
+
+    def __enter__(self):
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error):
+        self._bars.stop()
+
+    def __call__(self, what, done, total):
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done)
+
+
+def _print(out, manifest):
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    catalogue = manifest["catalogue"]
+    table = Table(
+        title=f"{manifest['student']['name']}, {catalogue['images']:,} images of "
+        f"{catalogue['classes']:,} classes to find",
+        title_justify="left",
+    )
+    table.add_column("")
+    for name in ("Keras", *manifest["models"]):
+        table.add_column(name, justify="right")
+    models = list(manifest["models"].values())
+    whole = models[0]["bytes"]
+    table.add_row(
+        "size, kB",
+        "",
+        *(f"{m['bytes'] / 1000:,.1f} ({m['bytes'] / whole:.2f})" for m in models),
+    )
+    for label, key in (("mean cosine", "cosine_mean"), ("least cosine", "cosine_min")):
+        table.add_row(label, "", *(f"{m[key]:.5f}" for m in models))
+    recalls = [manifest["student"], *models]
+    table.add_row("Recall@1, %", *(f"{100 * m['recall_at_1']:.2f}" for m in recalls))
+    table.add_row("ms an image", "", *(f"{m['milliseconds']:.3f}" for m in models))
+    console.print(table)
+    console.print(
+        f"Cosines to Keras over {models[0]['images']:,} images that took no part in "
+        "training. One thread of this machine.",
+        style="dim",
+    )
+    for name, facts in manifest["files"].items():
+        console.print(f"{facts['bytes']:>12,}  {out / name}", highlight=False)
+
+
+def _parser():
+    parser = command_line.parser(
+        "export.bundle",
+        "Convert the student of a run to TensorFlow Lite, prove that it still "
+        "embeds alike, index a catalogue, and write all of it for devices.",
+        "RUN --out FOLDER [--catalogue NAME_OR_FOLDER] [options]",
+        EXAMPLE,
+    )
+    add = parser.add_argument
+    add("run", type=pathlib.Path, help="folder that train.embedder filled")
+    add("--out", required=True, type=pathlib.Path, help="folder to write")
+    add(
+        "--catalogue",
+        metavar="NAME_OR_FOLDER",
+        help="images to find: a folder of class folders, or a data set by name, of "
+        "which the classes for evaluation are taken (those of the run)",
+    )
+    add(
+        "--eval-classes", nargs="+", metavar="GLOB", help="of the catalogue: only these"
+    )
+    add("--overwrite", action="store_true", help="replace the bundle in --out")
+    add("--json", action="store_true", help="print the figures as JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,99 @@
+"""Search with a ScaNN index that lies in a folder, where ScaNN is installed."""
+
+import importlib
+import importlib.util
+import pathlib
+import sys
+
+import numpy as np
+
+from keras_distill.device.nearest import nearest
+from keras_distill.device.quiet import without_chatter
+
+# The rows of the index as float32, which ScaNN writes beside it.
+ROWS = "dataset.npy"
+# Candidates that are scored again with float32 rows, for each neighbour asked for.
+REORDERED, LEAST_REORDERED = 4, 200
+
+
+def has_scann():
+    """Whether ScaNN is installed."""
+    return importlib.util.find_spec("scann") is not None
+
+
+def import_scann():
+    """The module `scann`, imported without TensorFlow.
+
+    ScaNN imports TensorFlow if it can, for operators that are not used here: that
+    takes seconds, and beside another TensorFlow than it was built for it crashes.
+
+    Raises:
+        ImportError: If ScaNN is not installed or cannot be imported.
+    """
+    if not has_scann():
+        raise ImportError(
+            "ScaNN is not installed (it exists for Linux on x86-64 and aarch64, "
+            "Python up to 3.13): pip install scann, or search with numpy."
+        )
+    if "scann" in sys.modules:
+        return sys.modules["scann"]
+    missing = object()
+    tensorflow = sys.modules.get("tensorflow", missing)
+    sys.modules["tensorflow"] = None  # makes `import tensorflow` fail
+    try:
+        return importlib.import_module("scann")
+    finally:
+        if tensorflow is missing:
+            del sys.modules["tensorflow"]
+        else:
+            sys.modules["tensorflow"] = tensorflow
+
+
+class ScannFolder:
+    """A ScaNN index that was saved to a folder.
+
+    Args:
+        folder: Path of the folder; it may have been moved since.
+
+    Attributes:
+        rows: float32 array `(N, D)`, what was indexed.
+
+    Raises:
+        FileNotFoundError: If there is no index.
+        ImportError: If ScaNN is not installed.
+    """
+
+    def __init__(self, folder):
+        folder = pathlib.Path(folder)
+        if not (folder / "scann_config.pb").is_file():
+            raise FileNotFoundError(
+                f"There is no ScaNN index here. Received: folder={folder}"
+            )
+        scann = import_scann()
+        self.rows = np.load(folder / ROWS)
+        with without_chatter():
+            self._searcher = scann.scann_ops_pybind.load_searcher(str(folder))
+
+    def search(self, queries, k):
+        """The `k` rows nearest to each query, as ScaNN finds them.
+
+        A query for which it finds fewer (it looks at a part of the rows only) is
+        answered by exact search.
+
+        Args:
+            queries: float32 array `(Q, D)`, rows of length one.
+            k: Integer in 1..N.
+
+        Returns:
+            As `nearest`: `scores (Q, k)` float32 and `indices (Q, k)` int64.
+        """
+        indices, scores = self._searcher.search_batched(
+            np.ascontiguousarray(queries, np.float32),
+            final_num_neighbors=k,
+            pre_reorder_num_neighbors=max(LEAST_REORDERED, REORDERED * k),
+        )
+        scores, indices = np.array(scores), indices.astype(np.int64)
+        short = np.isnan(scores).any(axis=1)
+        if short.any():
+            scores[short], indices[short] = nearest(queries[short], self.rows, k)
+        return scores, indices

@@ -1,0 +1,315 @@
+"""Write a bundle: an embedder for a phone, its catalogue, and proof of both."""
+
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import platform
+
+import numpy as np
+
+from keras_distill import atomic, tflite
+from keras_distill.device.bundle import open_bundle
+from keras_distill.device.embedder import Embedder
+from keras_distill.device.manifest import FORMAT_VERSION, NAME, file_facts
+from keras_distill.device.scann_folder import ROWS, has_scann
+from keras_distill.retrieval.exact_search import exact_search
+from keras_distill.retrieval.scann_index import build_index, index_kind
+from keras_distill.tflite.verify import keras_embeddings
+from keras_distill.version import __version__
+
+FILES = {"float32": "embed_f32.tflite", "int8": "embed_int8.tflite"}
+MOST_HELD_OUT, GOLDEN_IMAGES, GOLDEN_NEIGHBOURS = 1000, 32, 5
+BATCH = 256
+
+
+def write_bundle(
+    out,
+    student,
+    calibration,
+    catalogue,
+    held_out=None,
+    recipe=None,
+    overwrite=False,
+    index=None,
+    min_cosine_mean=0.999,
+    min_cosine=0.98,
+    max_ratio=0.45,
+    max_recall_drop=0.02,
+    progress=None,
+):
+    """Exports an embedder and its catalogue as a folder that a device opens.
+
+    The student is converted to float32 and to int8, both files are verified against
+    it (see `keras_distill.tflite.verify`), the catalogue is embedded by the int8
+    file, the very one that will embed the queries, and indexed. What it retrieves
+    is measured: each image of the catalogue is searched among the others, with the
+    embeddings of Keras and of both files. When any check fails, nothing is written.
+
+    The folder holds `manifest.json`, `embed_f32.tflite`, `embed_int8.tflite`,
+    `ids.json`, `scann/` (the index, and its rows for numpy; the rows alone where
+    ScaNN is not installed, and the manifest says so) and `golden.npz`, some images
+    with their embeddings and neighbours to check a device with.
+
+    Args:
+        out: Path of the folder to write.
+        student: `keras.Model` from images to rows of length one, see
+            `keras_distill.tflite.convert`.
+        calibration: uint8 array `(count, height, width, channels)` of training
+            images, which set the ranges of the int8 file; 200 or more.
+        catalogue: `keras_distill.data.ImageSet`, the images to find, with their
+            ids, labels and class names.
+        held_out: uint8 array of images to compare embeddings on, none of them
+            trained or calibrated on. Defaults to up to 1,000 of the catalogue.
+        recipe: Dictionary that says how the student was trained, kept in the
+            manifest with its fingerprint. Defaults to none.
+        overwrite: Whether a bundle that is there already is replaced; it stays
+            untouched until the new one is complete. Defaults to `False`.
+        index: `"brute_force"`, `"tree"` or `None`, see `build_index`.
+        min_cosine_mean: Least mean cosine of the int8 file to the student. Defaults
+            to `0.999`.
+        min_cosine: Its least cosine of any image. Defaults to `0.98`.
+        max_ratio: Largest int8 file as a part of the float one, where that has at
+            least 100 kB. Defaults to `0.45`.
+        max_recall_drop: By how much Recall@1 of the int8 file may be below that of
+            the float one. Defaults to `0.02`.
+        progress: Function `(what, done, total)` called as the work goes on.
+
+    Returns:
+        The manifest, a dictionary.
+
+    Raises:
+        FileExistsError: If `out` exists and `overwrite` is false.
+        VerificationError: A `ValueError`; if a file fails a check, or (`check` is
+            `"recall"`) its Recall@1 drops too far.
+        ValueError: If an argument is not as described, or if `out` is to be
+            overwritten and holds something else than a bundle.
+        OSError: If the disk is full; nothing stands under `out` then.
+
+    Example:
+
+    ```python
+    train, gallery = keras_distill.data.load("glyphs", image_size=32)
+    calibration = train.read(range(0, len(train), len(train) // 500))
+    write_bundle("bundles/glyphs", student, calibration, gallery)
+    ```
+    """
+    check_out(out, overwrite)
+    if len(catalogue) < 2:
+        raise ValueError(
+            "`catalogue` must hold at least two images. "
+            f"Received: catalogue={catalogue}"
+        )
+    report = progress or (lambda what, done, total: None)
+    if held_out is None:
+        held_out = catalogue.read(_spread(len(catalogue), MOST_HELD_OUT))
+    held_out = np.asarray(held_out)
+
+    models = _converted(student, calibration, report)
+    report("Verifying", 0, 1)
+    limits = {"min_cosine_mean": min_cosine_mean, "min_cosine": min_cosine}
+    figures = {
+        "float32": tflite.verify(models["float32"], student, held_out),
+        "int8": tflite.verify(
+            models["int8"],
+            student,
+            held_out,
+            "int8",
+            reference=models["float32"],
+            max_ratio=max_ratio,
+            **limits,
+        ),
+    }
+    report("Verifying", 1, 1)
+    embedders = {name: Embedder(model) for name, model in models.items()}
+    rows = _embedded(student, embedders, catalogue, report)
+    recall = {name: _recall_at_1(some, catalogue.labels) for name, some in rows.items()}
+    _check_recall(recall, max_recall_drop)
+    for name, embedder in embedders.items():
+        figures[name] = {
+            "file": FILES[name],
+            **figures[name],
+            "recall_at_1": recall[name],
+            "milliseconds": embedder.milliseconds(held_out[0]),
+        }
+
+    with atomic.folder(out, overwrite) as folder:
+        for name, model in models.items():
+            (folder / FILES[name]).write_bytes(model)
+        report("Indexing", 0, 1)
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "written_by": _versions(embedders["int8"].runtime),
+            "signature": tflite.SIGNATURE,
+            "input": {
+                "name": tflite.INPUT,
+                "dtype": "uint8",
+                "shape": list(catalogue.image_shape),
+                "range": [0, 255],
+            },
+            "output": {
+                "name": tflite.OUTPUT,
+                "dtype": "float32",
+                "dim": int(rows["int8"].shape[1]),
+                "length": 1,
+            },
+            "student": {"name": student.name, "recall_at_1": recall["keras"]},
+            "models": figures,
+            "recipe": _recipe(recipe),
+            "calibration": {"images": len(calibration)},
+            "catalogue": _write_catalogue(folder, catalogue, rows["int8"], index),
+            "golden": _write_golden(folder, catalogue, rows["int8"]),
+        }
+        manifest["files"] = {
+            path.relative_to(folder).as_posix(): file_facts(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        text = json.dumps(manifest, indent=2, ensure_ascii=False)
+        (folder / NAME).write_text(text + "\n", encoding="utf-8")
+        # The last check is what a device will do first.
+        open_bundle(folder).check_golden()
+        report("Indexing", 1, 1)
+    return manifest
+
+
+def check_out(out, overwrite=False):
+    """Refuses to write a bundle where something else is, before anything is done.
+
+    Args:
+        out: Path of the folder to write.
+        overwrite: Whether a bundle that is there may be replaced.
+
+    Raises:
+        FileExistsError: If something is there and `overwrite` is false.
+        ValueError: If what is there is no bundle.
+    """
+    out = pathlib.Path(out)
+    if not out.exists() and not out.is_symlink():
+        return
+    if not overwrite:
+        raise FileExistsError(
+            "The bundle exists already: replace it (overwrite) or choose another "
+            f"folder. Received: out={out}"
+        )
+    if not out.is_dir() or (any(out.iterdir()) and not (out / NAME).is_file()):
+        raise ValueError(
+            "What is there is no bundle and is left alone: choose another folder. "
+            f"Received: out={out}"
+        )
+
+
+def _converted(student, calibration, report):
+    models = {}
+    for i, mode in enumerate(FILES):
+        report("Converting", i, len(FILES))
+        models[mode] = tflite.convert(student, mode, calibration)
+    report("Converting", len(FILES), len(FILES))
+    return models
+
+
+def _embedded(student, embedders, catalogue, report):
+    """`{"keras": (N, D), "float32": (N, D), "int8": (N, D)}` of the catalogue."""
+    rows = {"keras": [], **{name: [] for name in embedders}}
+    done = 0
+    for start in range(0, len(catalogue), BATCH):
+        images = catalogue.read(range(start, min(start + BATCH, len(catalogue))))
+        rows["keras"].append(keras_embeddings(student, images))
+        for name, embedder in embedders.items():
+            rows[name].append(embedder.embed(images))
+        done += len(images)
+        report("Embedding the catalogue", done, len(catalogue))
+    return {name: np.concatenate(some) for name, some in rows.items()}
+
+
+def _recall_at_1(rows, labels):
+    """The share of images whose nearest other image is of their class."""
+    _, nearest = exact_search(rows, rows, 1, exclude_self=True)
+    return float(np.mean(labels[nearest[:, 0]] == labels))
+
+
+def _check_recall(recall, max_drop):
+    if recall["float32"] - recall["int8"] > max_drop:
+        raise tflite.VerificationError(
+            f"Recall@1 of the int8 file may be at most {max_drop} below that of the "
+            f"float one. Received: {recall['int8']:.4f} after {recall['float32']:.4f}",
+            "recall",
+        )
+
+
+def _write_catalogue(folder, catalogue, rows, kind):
+    names = {
+        "ids": list(catalogue.ids),
+        "labels": catalogue.labels.tolist(),
+        "class_names": list(catalogue.class_names),
+    }
+    text = json.dumps(names, ensure_ascii=False)
+    (folder / "ids.json").write_text(text, encoding="utf-8")
+    found = {
+        "name": catalogue.name,
+        "images": len(catalogue),
+        "classes": len(set(names["labels"])),
+        "embedded_by": FILES["int8"],
+        "ids": "ids.json",
+        "rows": f"scann/{ROWS}",
+        "index": index_kind(len(rows), kind),
+        "searchers": ["numpy"],
+    }
+    if has_scann():
+        index = build_index(rows, folder / "scann", found["index"])
+        found["searchers"].append("scann")
+        found["scann_recall_at_10"] = _index_recall(index, rows)
+    else:
+        (folder / "scann").mkdir()
+        np.save(folder / found["rows"], rows)
+    return found
+
+
+def _index_recall(index, rows, count=500):
+    """Which part of the true ten nearest the index finds, for some of the rows."""
+    k = min(10, len(rows))
+    queries = rows[_spread(len(rows), count)]
+    _, found = index.search(queries, k)
+    _, true = exact_search(queries, rows, k)
+    pairs = zip(found, true, strict=True)
+    return float(np.mean([len({*a} & {*b}) / k for a, b in pairs]))
+
+
+def _write_golden(folder, catalogue, rows):
+    chosen = _spread(len(catalogue), GOLDEN_IMAGES)
+    k = min(GOLDEN_NEIGHBOURS, len(catalogue))
+    scores, indices = exact_search(rows[chosen], rows, k)
+    np.savez(
+        folder / "golden.npz",
+        images=catalogue.read(chosen),
+        embeddings=rows[chosen],
+        ids=np.array(catalogue.ids)[indices],
+        scores=scores,
+    )
+    return {"file": "golden.npz", "images": len(chosen), "k": k}
+
+
+def _spread(count, most):
+    """At most `most` of the numbers below `count`, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def _recipe(recipe):
+    if recipe is None:
+        return None
+    text = json.dumps(recipe, sort_keys=True)
+    return {"fingerprint": hashlib.sha256(text.encode()).hexdigest(), **recipe}
+
+
+def _versions(runtime):
+    packages = ("tensorflow", "keras", "ai-edge-quantizer", "numpy")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    if has_scann():
+        found["scann"] = importlib.metadata.version("scann")
+    return {
+        "keras_distill": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        runtime.name: runtime.version,
+        **found,
+    }

@@ -1,0 +1,205 @@
+import errno
+import hashlib
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_distill import device, metrics, tflite
+from keras_distill.retrieval import bundle as writer
+from keras_distill.retrieval import write_bundle
+from keras_distill.version import __version__
+from tests import tiny_embedder
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return json.loads((tiny_embedder.bundle() / "manifest.json").read_text())
+
+
+def write(out, **changes):
+    arguments = {
+        "student": tiny_embedder.student(),
+        "calibration": tiny_embedder.calibration(),
+        "catalogue": tiny_embedder.catalogue(),
+    }
+    return write_bundle(out, **{**arguments, **changes})
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Converting takes seconds and is tested elsewhere."""
+    done = {mode: tiny_embedder.converted(mode) for mode in tflite.MODES}
+    monkeypatch.setattr(tflite, "convert", lambda student, mode, _: done[mode])
+
+
+def test_the_manifest_lists_every_file_with_its_sha256(manifest):
+    folder = tiny_embedder.bundle()
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+    assert {"embed_f32.tflite", "embed_int8.tflite", "golden.npz"} <= set(files)
+    assert manifest["files"] == {
+        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in files.items()
+    }
+
+
+def test_the_manifest_says_what_goes_in_and_what_comes_out(manifest):
+    assert manifest["format_version"] == 1
+    assert manifest["signature"] == "embed"
+    assert manifest["input"] == {
+        "name": "image",
+        "dtype": "uint8",
+        "shape": [32, 32, 1],
+        "range": [0, 255],
+    }
+    assert manifest["output"] == {
+        "name": "embedding",
+        "dtype": "float32",
+        "dim": 16,
+        "length": 1,
+    }
+    assert manifest["written_by"]["keras_distill"] == __version__
+    assert manifest["recipe"] is None
+    assert manifest["calibration"] == {"images": 120}
+
+
+def test_the_figures_are_those_of_the_files(manifest):
+    images, labels = tiny_embedder.images()
+    by_keras, _ = metrics.embed(tiny_embedder.student(), (images, labels))
+    recall = metrics.recall_at_k(by_keras, labels, 1)
+    assert manifest["student"]["recall_at_1"] == pytest.approx(recall)
+    for mode, facts in manifest["models"].items():
+        model = (tiny_embedder.bundle() / facts["file"]).read_bytes()
+        rows = device.Embedder(model).embed(images)
+        cosines = np.sum(rows * by_keras, axis=1)
+        assert facts["bytes"] == len(model)
+        assert facts["cosine_mean"] == pytest.approx(cosines.mean(), abs=1e-6)
+        assert facts["cosine_min"] == pytest.approx(cosines.min(), abs=1e-6)
+        assert facts["recall_at_1"] == metrics.recall_at_k(rows, labels, 1)
+        assert 0 < facts["milliseconds"] < 1000
+        assert facts["operators"]["L2_NORMALIZATION"] == 1, mode
+    assert manifest["models"]["int8"]["cosine_mean"] > 0.999
+
+
+def test_the_catalogue_is_embedded_by_the_int8_file(manifest):
+    images, _ = tiny_embedder.images()
+    opened = device.open_bundle(tiny_embedder.bundle())
+    np.testing.assert_allclose(opened.rows, opened.embed(images), atol=1e-6)
+    assert manifest["catalogue"]["embedded_by"] == "embed_int8.tflite"
+    assert manifest["catalogue"]["images"] == 120
+    assert manifest["catalogue"]["classes"] == 24
+    assert manifest["catalogue"]["index"] == "brute_force"
+    if "scann" in manifest["catalogue"]["searchers"]:
+        assert manifest["catalogue"]["scann_recall_at_10"] > 0.98
+
+
+def test_the_golden_file_holds_images_with_their_neighbours(manifest):
+    opened = device.open_bundle(tiny_embedder.bundle())
+    with np.load(opened.path / "golden.npz", allow_pickle=False) as file:
+        golden = dict(file)
+    assert golden["images"].shape == (32, 32, 32, 1)
+    assert golden["images"].dtype == np.uint8
+    ids, scores = opened.search(golden["embeddings"], 5)
+    assert ids == golden["ids"].tolist()
+    np.testing.assert_allclose(scores, golden["scores"], atol=1e-6)
+    assert manifest["golden"] == {"file": "golden.npz", "images": 32, "k": 5}
+
+
+def test_without_scann_the_rows_are_there_for_numpy(at_once, monkeypatch, tmp_path):
+    monkeypatch.setattr(writer, "has_scann", lambda: False)
+    manifest = write(tmp_path / "out")
+    assert manifest["catalogue"]["searchers"] == ["numpy"]
+    assert "scann" not in manifest["written_by"]
+    opened = device.open_bundle(tmp_path / "out")
+    images, _ = tiny_embedder.images()
+    assert opened.search(images[:3], 2)[0][1][0] == opened.ids[1]
+    with pytest.raises(ValueError, match="no ScaNN index.*searcher='scann'"):
+        opened.search(images[:3], 2, "scann")
+
+
+def test_tells_how_far_it_is_and_keeps_the_recipe(at_once, tmp_path):
+    recipe, steps = {"seed": 3, "arguments": {"dim": 16}}, []
+    held_out = tiny_embedder.images(seed=2)[0][:40]
+    manifest = write(
+        tmp_path / "out",
+        held_out=held_out,
+        recipe=recipe,
+        index="brute_force",
+        progress=lambda *step: steps.append(step),
+    )
+    fingerprint = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    assert manifest["recipe"] == {"fingerprint": fingerprint.hexdigest(), **recipe}
+    assert manifest["models"]["int8"]["images"] == 40
+    assert ("Embedding the catalogue", 120, 120) in steps
+    ends = {what: done == total for what, done, total in steps}
+    assert len(ends) >= 4 and all(ends.values())
+
+
+def test_a_file_that_fails_a_check_is_not_written(at_once, tmp_path):
+    with pytest.raises(tflite.VerificationError, match="Cosines") as caught:
+        write(tmp_path / "out", min_cosine_mean=0.999999)
+    assert caught.value.check == "cosine"
+    with pytest.raises(tflite.VerificationError, match="at most 0.20 of the size"):
+        write(tmp_path / "out", max_ratio=0.2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_drop_of_recall_is_refused_with_its_figures(at_once, monkeypatch, tmp_path):
+    right = iter([0.96, 0.95, 0.9])  # by Keras, float32, int8
+    monkeypatch.setattr(writer, "_recall_at_1", lambda rows, labels: next(right))
+    with pytest.raises(
+        tflite.VerificationError, match="0.02 below.*Received: 0.9000 after 0.9500"
+    ) as caught:
+        write(tmp_path / "out")
+    assert caught.value.check == "recall" and list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_what_was_there(at_once, monkeypatch, tmp_path):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = shutil.copytree(tiny_embedder.bundle(), tmp_path / "out")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.setattr(writer.np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(out, overwrite=True)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_bundle_is_replaced_only_when_asked(at_once, tmp_path):
+    out = shutil.copytree(tiny_embedder.bundle(), tmp_path / "out")
+    (out / "old").touch()
+    with pytest.raises(FileExistsError, match=f"exists already.*out={out}"):
+        write(out)
+    write(out, overwrite=True)
+    assert not (out / "old").exists()
+    assert device.open_bundle(out).check_golden()["cosine_min"] > 0.999
+
+
+def test_what_is_no_bundle_is_never_replaced(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(ValueError, match=f"no bundle.*out={tmp_path}"):
+        write(tmp_path, overwrite=True)
+    with pytest.raises(ValueError, match="no bundle"):
+        write(tmp_path / "letter.txt", overwrite=True)
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_refuses_a_catalogue_of_one_image(tmp_path):
+    with pytest.raises(ValueError, match="at least two images. Received: catalogue=<"):
+        write(tmp_path / "out", catalogue=tiny_embedder.catalogue().subset([0]))
+
+
+def test_a_catalogue_of_two_images_works(at_once, tmp_path):
+    out = pathlib.Path(tmp_path / "out")
+    write(out, catalogue=tiny_embedder.catalogue().subset([0, 1]))
+    assert len(device.open_bundle(out)) == 2

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from keras_distill.device.scann_folder import ScannFolder
+from keras_distill.retrieval import build_index, exact_search
+from keras_distill.retrieval.scann_index import index_kind, unit_rows
+
+rng = np.random.default_rng(0)
+
+
+def unit(count, dim=16, centres=40):
+    """Rows in clusters, as embeddings are."""
+    middle = np.random.default_rng(1).normal(size=(centres, dim))
+    rows = middle[rng.integers(0, centres, count)] + 0.3 * rng.normal(size=(count, dim))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scann():
+    return pytest.importorskip("scann", reason="ScaNN is not installed here")
+
+
+def test_brute_force_finds_what_exact_search_finds(tmp_path):
+    rows, queries = unit(300), unit(50)
+    scores, indices = build_index(rows, tmp_path).search(queries, 7)
+    true_scores, true_indices = exact_search(queries, rows, 7)
+    np.testing.assert_allclose(scores, true_scores, atol=1e-6)
+    assert np.mean(indices == true_indices) > 0.99
+    assert (scores.dtype, indices.dtype) == (np.float32, np.int64)
+
+
+def test_a_tree_finds_nearly_all_of_it(tmp_path):
+    rows, queries = unit(5000), unit(200)
+    scores, indices = build_index(rows, tmp_path, kind="tree").search(queries, 10)
+    _, true = exact_search(queries, rows, 10)
+    pairs = zip(indices, true, strict=True)
+    assert np.mean([len({*found} & {*best}) / 10 for found, best in pairs]) > 0.95
+    # What it finds is scored exactly: with the rows, not with their codes.
+    np.testing.assert_allclose(
+        scores, np.einsum("qd,qkd->qk", queries, rows[indices]), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", ["brute_force", "tree"])
+def test_the_folder_can_be_moved_and_searched_again(tmp_path, kind):
+    rows, queries = unit(600), unit(9)
+    before = build_index(rows, tmp_path / "here", kind).search(queries, 5)
+    (tmp_path / "here").rename(tmp_path / "there")
+    after = ScannFolder(tmp_path / "there").search(queries, 5)
+    np.testing.assert_array_equal(before, after)
+
+
+def test_the_folder_holds_the_rows_for_numpy_and_no_pickle_nor_absolute_path(tmp_path):
+    rows = unit(600)
+    build_index(rows, tmp_path, "tree")
+    np.testing.assert_array_equal(np.load(tmp_path / "dataset.npy"), rows)
+    assert not list(tmp_path.glob("*.pkl"))
+    assert str(tmp_path) not in (tmp_path / "scann_assets.pbtxt").read_text()
+
+
+def test_building_again_gives_the_same_files(tmp_path):
+    rows = unit(600)
+    for name in ("a", "b"):
+        build_index(rows, tmp_path / name, "tree")
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    for name in files:
+        first, second = ((tmp_path / x / name).read_bytes() for x in "ab")
+        assert first == second, name
+
+
+def test_all_rows_are_found_where_the_tree_sees_a_part_of_them(tmp_path):
+    rows, queries = unit(600), unit(3)
+    scores, indices = build_index(rows, tmp_path, "tree").search(queries, 600)
+    assert all(sorted(row) == list(range(600)) for row in indices.tolist())
+    assert np.isfinite(scores).all() and np.all(np.diff(scores, axis=1) <= 0)
+
+
+def test_one_row_is_an_index_too(tmp_path):
+    rows = unit(1)
+    scores, indices = build_index(rows, tmp_path).search(rows, 1)
+    assert indices.tolist() == [[0]] and scores[0, 0] == pytest.approx(1)
+
+
+def test_large_catalogues_get_a_tree():
+    assert index_kind(19_999) == "brute_force" and index_kind(20_000) == "tree"
+    assert index_kind(20_000, "brute_force") == "brute_force"
+
+
+def test_refuses_and_says_what_it_got(tmp_path):
+    with pytest.raises(ValueError, match="'brute_force', 'tree' or None.*kind='ah'"):
+        build_index(unit(9), tmp_path, "ah")
+    with pytest.raises(ValueError, match=r"at least 256.*shape=\(9, 16\)"):
+        build_index(unit(9), tmp_path, "tree")
+    rows = unit(9)
+    rows[4] *= 2
+    with pytest.raises(ValueError, match="row 4 of length 2.0000"):
+        build_index(rows, tmp_path)
+    rows[4, 0] = np.nan
+    with pytest.raises(ValueError, match="row 4 of length nan"):
+        build_index(rows, tmp_path)
+    with pytest.raises(ValueError, match=r"shape=\(0, 16\)"):
+        unit_rows(rows[:0])
+    assert not list(tmp_path.iterdir())
