@@ -11,7 +11,7 @@ INSTALLED := .venv/.installed
 DEVICE_INSTALLED := .venv-device/.installed
 RUN := runs/glyphs
 BUNDLE := bundles/glyphs
-QUERIES := $(RUN)/queries
+QUERIES := runs/glyphs-queries
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -30,12 +30,14 @@ help:
 
 # --- the demonstration -----------------------------------------------------------
 
-demo: demo-begin $(BUNDLE)/manifest.json $(QUERIES)/done $(DEVICE_INSTALLED)
+demo: demo-begin $(QUERIES)/.made $(DEVICE_INSTALLED)
 	@echo
 	@echo '# The device: numpy, Pillow and one TFLite interpreter, no TensorFlow.'
 	$(DEVICE) -m export.search $(BUNDLE) $(QUERIES)/*.png
 	@echo
-	@$(VENV) -m export.report $(RUN) $(BUNDLE)
+	@echo '# What came of it'
+	$(VENV) -m train.report $(RUN)
+	$(VENV) -m export.report $(BUNDLE)
 
 demo-begin: $(INSTALLED)
 	@test ! -e $(RUN)/metrics.json \
@@ -51,8 +53,8 @@ $(BUNDLE)/manifest.json: $(RUN)/metrics.json | $(INSTALLED)
 	$(VENV) -m export.bundle $(RUN) --catalogue glyphs --out $(BUNDLE) \
 	  $$(test ! -e $(BUNDLE) || echo --overwrite)
 
-$(QUERIES)/done: $(RUN)/metrics.json | $(INSTALLED)
-	$(VENV) -m export.queries --catalogue glyphs --count 4 --out $(QUERIES)
+$(QUERIES)/.made: $(BUNDLE)/manifest.json | $(INSTALLED)
+	$(VENV) -m export.queries $(BUNDLE) --count 4 --out $(QUERIES)
 	@touch $@
 
 # --- the tests -------------------------------------------------------------------
@@ -104,6 +106,6 @@ $(DEVICE_INSTALLED): setup.cfg | $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-device $(RUN) $(BUNDLE)
+	rm -rf .venv .venv-device $(RUN) $(BUNDLE) $(QUERIES)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,71 @@
+"""Write query images to try a bundle with: some of its catalogue, turned and blurred.
+
+They are made from `golden.npz`, so that neither the data nor TensorFlow is needed.
+"""
+
+import pathlib
+import re
+
+import numpy as np
+
+from keras_distill import atomic, command_line
+
+SIZE, DEGREES, BLUR = 3, 9.0, 0.5  # times the network's input; pixels of that input
+
+
+def main(argv=None):
+    args = _parser().parse_args(argv)
+    golden = args.bundle / "golden.npz"
+    if not golden.is_file():
+        raise FileNotFoundError(f"There is no bundle here. Received: {args.bundle}")
+    with np.load(golden) as file:
+        images, ids = file["images"], file["ids"][:, 0]
+    if not 1 <= args.count <= len(images):
+        raise ValueError(
+            f"--count must lie in [1, {len(images)}]. Received: {args.count}"
+        )
+    chosen = np.linspace(0, len(images) - 1, args.count).round().astype(int)
+    for turn, row in enumerate(chosen):
+        path = args.out / (re.sub(r"[^\w+.-]+", "_", str(ids[row])) + ".png")
+        with atomic.file(path) as temporary:
+            changed(images[row], DEGREES * (-1) ** turn).save(temporary)
+        print(path)
+
+
+def changed(image, degrees):
+    """An image of the catalogue as a camera might see it.
+
+    Args:
+        image: uint8 array `(height, width, channels)`.
+        degrees: By how much it is turned, against the clock.
+
+    Returns:
+        A `PIL.Image.Image` of `SIZE` times the width and height.
+    """
+    from PIL import Image, ImageFilter
+
+    height, width, channels = image.shape
+    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
+    picture = picture.resize((SIZE * width, SIZE * height), Image.Resampling.BICUBIC)
+    background = picture.getpixel((0, 0))
+    picture = picture.rotate(degrees, Image.Resampling.BICUBIC, fillcolor=background)
+    return picture.filter(ImageFilter.GaussianBlur(SIZE * BLUR))
+
+
+def _parser():
+    parser = command_line.parser(
+        "export.queries",
+        "Write some images of a bundle's catalogue, enlarged, turned and blurred, "
+        "to search the bundle with.",
+        "BUNDLE --out FOLDER [options]",
+        "python -m export.queries bundles/glyphs --out queries --count 3",
+    )
+    add = parser.add_argument
+    add("bundle", type=pathlib.Path, help="folder that export.bundle wrote")
+    add("--out", required=True, type=pathlib.Path, help="folder for the images")
+    add("--count", type=int, default=4, help="how many (%(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    command_line.run(main)
