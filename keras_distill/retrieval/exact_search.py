@@ -4,21 +4,31 @@ Three ideas make it exact, repeatable and quick:
 
 1. Rows are rounded to multiples of `2**-26` of their own scale (an error of at
    most `2**-27`, an eighth of a float32 ulp at 1). Products of such numbers and
-   all partial sums then fit the 53 bits of a float64: a dot product has one
+   all their partial sums fit the 53 bits of a float64: a dot product has one
    value, whatever the order of summation, the tile, the BLAS or its threads.
 2. float32 products, twice as fast, only propose. What lies within their
    rounding bound of the k-th best so far is scored again in float64.
-3. A score (float32) and an index (32 bits) make one integer key, higher scores
-   first and then lower indices, so that selection is a partition of integers
-   and ties need no care.
+3. A score and an index make one integer (`score_keys`), so that selection is a
+   partition of integers and ties need no care.
 """
 
+import collections
+import concurrent.futures
+import contextlib
+import os
 from typing import Literal
 
 import numpy as np
 
-QUERY_TILE, GALLERY_TILE = 512, 4096
+from keras_distill.retrieval import score_keys
+from keras_distill.retrieval.one_blas_thread import one_blas_thread
+
 METRICS = ("cosine", "euclidean")
+# Tiles of products that stay in the second and third level of cache. A gallery
+# begins with small ones: they make the bar that later tiles must clear.
+QUERY_TILE, FIRST_TILE, GALLERY_TILE = 512, 1024, 2048
+PAIRS = 2**13  # scored again at once
+MOST_WORKERS = 8
 
 
 def exact_search(
@@ -30,13 +40,14 @@ def exact_search(
 ):
     """The `k` nearest rows of `gallery` to each row of `queries`.
 
-    Scores are the float32 nearest to the exact value for the rows as rounded
-    above; the same rows give the same scores at any place, in any company. Among
+    A score is the float32 nearest to the exact value for the rows as rounded
+    above; the same two rows score the same at any place and in any company. Among
     equal scores the lower gallery index comes first. A row of zeros has cosine 0
     with every row.
 
-    Beside its inputs and results it holds one float32 copy of each input and
-    some 100 MB of tiles, whatever the number of rows.
+    Beside its inputs and results it holds one float32 copy of the gallery, and
+    some 40 MB a thread, whatever the number of rows. It uses up to 8 threads, and
+    meanwhile holds the BLAS of the process to one.
 
     Args:
         queries: Array `(Q, D)` of finite numbers, any scale.
@@ -54,22 +65,24 @@ def exact_search(
     Raises:
         ValueError: If an input is empty, not of rank 2, or not finite (the row is
             named), if the widths differ, if `k` is out of range, if `metric` is
-            unknown, if `exclude_self` and the inputs differ in length.
+            unknown, if squared distances exceed float32, or if `exclude_self`
+            and the inputs differ in length.
     """
-    size = len(np.asarray(queries))
-    depths = np.full(size, _checked_k(k))
-    scores = np.empty((size, k), np.float32)
-    indices = np.empty((size, k), np.int64)
-    own = np.arange(size) if exclude_self else None
-    if exclude_self and size != len(gallery):
+    queries, gallery = _matrix(queries, "queries"), _matrix(gallery, "gallery")
+    if isinstance(k, bool) or int(k) != k or k < 1:
+        raise ValueError(f"`k` must be a positive integer. Received: k={k}")
+    if exclude_self and len(queries) != len(gallery):
         raise ValueError(
             "`exclude_self` needs queries that are the gallery. Received: "
-            f"len(queries)={size}, len(gallery)={len(gallery)}"
+            f"queries.shape={queries.shape}, gallery.shape={gallery.shape}"
         )
-    for rows, some_scores, some_indices in search_in_blocks(
-        queries, gallery, depths, metric, own
-    ):
-        scores[rows], indices[rows] = some_scores, some_indices
+    k = int(k)
+    depths = np.full(len(queries), k)
+    own = np.arange(len(queries)) if exclude_self else None
+    scores = np.empty((len(queries), k), np.float32)
+    indices = np.empty((len(queries), k), np.int64)
+    for block in search_in_blocks(queries, gallery, depths, metric, own):
+        rows, scores[rows], indices[rows] = block
     return scores, indices
 
 
@@ -91,7 +104,7 @@ def search_in_blocks(queries, gallery, depths, metric="cosine", own=None):
     """
     if metric not in METRICS:
         raise ValueError(f"`metric` must be one of {METRICS}. Received: {metric=}")
-    queries, gallery = _checked(queries, "queries"), _checked(gallery, "gallery")
+    queries, gallery = _matrix(queries, "queries"), _matrix(gallery, "gallery")
     if queries.shape[1] != gallery.shape[1]:
         raise ValueError(
             "`queries` and `gallery` must have the same width. Received: "
@@ -104,134 +117,133 @@ def search_in_blocks(queries, gallery, depths, metric="cosine", own=None):
             f"{' beside the query itself' if own is not None else ''}. "
             f"Received: k={max(depths)}"
         )
-    tiles = _Tiles(gallery, metric)
-    order = np.argsort(depths, kind="stable")
-    start = 0
-    while start < len(order):
-        rows = order[start : start + QUERY_TILE]
+    _check_rows(queries, "queries", metric)
+    _check_rows(gallery, "gallery", metric)
+    gallery = _Gallery(gallery, metric)
+
+    def searched(rows):
         k = int(depths[rows[-1]])
-        rows = rows[: max(1, min(QUERY_TILE, 2**23 // (k + GALLERY_TILE)))]
-        k = int(depths[rows[-1]])
-        keys = tiles.best(queries[rows], k, None if own is None else own[rows])
-        yield rows, *_unpacked(keys)
-        start += len(rows)
+        keys = gallery.nearest(queries[rows], k, None if own is None else own[rows])
+        return rows, *score_keys.unpacked(keys)
+
+    blocks = _blocks(depths)
+    if len(blocks) == 1:
+        yield searched(blocks[0])
+        return
+    workers = min(MOST_WORKERS, len(blocks), _cores())
+    pool = concurrent.futures.ThreadPoolExecutor(workers)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(one_blas_thread())
+        stack.callback(pool.shutdown, cancel_futures=True)
+        running = collections.deque()
+        for rows in blocks:
+            running.append(pool.submit(searched, rows))
+            if len(running) > workers:  # one waits, that no worker does
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
-class _Tiles:
-    """A gallery made ready: rounded, and cut into tiles with their bounds."""
+class _Gallery:
+    """A gallery made ready: rounded and cut into tiles."""
 
-    def __init__(self, gallery, metric):
+    def __init__(self, rows, metric):
         self.metric = metric
-        self.rows = _rounded(gallery, metric)
-        self.proposing, self.squares = self.rows, None
+        self.rows = _rounded(rows, metric)
+        self.squares, self.factors = np.ones(len(rows)), self.rows
         if metric == "euclidean":
             self.squares = _squares(self.rows)
             # [2q, -1] . [g, |g|^2] = |q|^2 - |q - g|^2 in one product.
             column = self.squares[:, None].astype(np.float32)
-            self.proposing = np.concatenate([self.rows, column], axis=1)
+            self.factors = np.concatenate([self.rows, column], axis=1)
+        self.edges = [0]
+        while self.edges[-1] < len(rows):
+            step = min(max(self.edges[-1], FIRST_TILE), GALLERY_TILE)
+            self.edges.append(min(self.edges[-1] + step, len(rows)))
+        terms = rows.shape[1] + 16
+        self.rounding = terms * 2.0**-24 / (1 - terms * 2.0**-24)
 
-    def best(self, queries, k, own):
-        """Keys `(B, k)` of the nearest, descending."""
-        queries = _rounded(queries, self.metric)
-        doubles = queries.astype(np.float64)
-        squares, proposing = np.ones(len(queries)), queries
-        offset = np.zeros(len(queries))
+    def nearest(self, queries, k, own):
+        """Keys `(B, k)` of the nearest to each query, descending."""
+        size = len(queries)
+        rows = _rounded(queries, self.metric)
+        queries = rows.astype(np.float64)
+        squares, offset = np.zeros(size), np.zeros(size)
         if self.metric == "euclidean":
-            squares = offset = _squares(queries)
-            ones = np.full((len(queries), 1), -1, np.float32)
-            proposing = np.concatenate([2 * queries, ones], axis=1)
-        best = np.zeros((len(queries), k), np.uint64)
-        worst = np.full(len(queries), -np.inf, np.float32)
-        self_at = np.full(len(queries), -1) if own is None else own
-        buffer = np.empty((len(queries), GALLERY_TILE), np.float32)
-        slack = (queries.shape[1] + 16) * 2.0**-24
-        for start in range(0, len(self.rows), GALLERY_TILE):
-            tile = slice(start, start + GALLERY_TILE)
+            squares = offset = _squares(rows)
+            rows = np.concatenate([2 * rows, np.full((size, 1), -1, "f4")], axis=1)
+        own = np.full(size, -1) if own is None else own
+        best = np.zeros((size, k), np.uint64)
+        worst = np.full(size, -np.inf, np.float32)
+        products = np.empty(size * GALLERY_TILE, np.float32)
+        reached = np.empty(size * GALLERY_TILE, bool)
+        for start, stop in zip(self.edges, self.edges[1:], strict=False):
+            tile = slice(start, stop)
+            shape = size, stop - start
             found = None
             if worst.min() > -np.inf:
-                largest = 1.0
-                if self.metric == "euclidean":
-                    largest = self.squares[tile].max()
-                room = slack * 2 * (squares + largest)
-                limit = (worst + offset - room).astype(np.float32)
-                found = _at_least(
-                    proposing, self.proposing[tile], limit[:, None], buffer
-                )
-            if found is None:
-                scores = self._score_all(doubles, squares, tile)
-                inside = (self_at >= start) & (self_at < start + scores.shape[1])
-                scores[inside, self_at[inside] - start] = -np.inf
-                row, column = np.nonzero(scores > worst[:, None])
-                scores = scores[row, column]
-                column += start
-            else:
-                row, column = found
-                column += start
-                scores = self._score_pairs(doubles, squares, row, column)
-                keep = (scores > worst[row]) & (column != self_at[row])
+                # By how much a float32 product may be wrong, and then some.
+                error = self.rounding * (squares + 2 * self.squares[tile].max())
+                bar = (worst + offset - error - 1e-37).astype(np.float32)
+                some = products[: size * shape[1]].reshape(shape)
+                mask = reached[: size * shape[1]].reshape(shape)
+                np.matmul(rows, self.factors[tile].T, out=some)
+                found = _where_few(np.greater_equal(some, bar[:, None], out=mask))
+            if found is not None:
+                row, column = found[0], found[1] + start
+                scores = self._score_pairs(queries, squares, row, column)
+                keep = (scores > worst[row]) & (column != own[row])
                 row, column, scores = row[keep], column[keep], scores[keep]
-            if len(row):
-                _merge(best, worst, row, _packed(scores, column))
-        best.sort(axis=1)
-        return best[:, ::-1]
-
-    def _score_all(self, queries, squares, tile):
-        """Exact scores `(B, T)` of each query with each row of a tile."""
-        dots = queries @ self.rows[tile].astype(np.float64).T
-        return self._scores(dots, squares[:, None], tile)
+            else:
+                scores = self._scores(
+                    queries @ self.rows[tile].astype(np.float64).T,
+                    squares[:, None],
+                    tile,
+                )
+                inside = (own >= start) & (own < stop)
+                scores[inside, own[inside] - start] = -np.inf
+                found = _where_few(scores > worst[:, None])
+                if found is None:
+                    keys = score_keys.packed(scores, np.arange(start, stop))
+                    table = np.concatenate([best, keys], axis=1)
+                    best, worst = score_keys.largest(table, k)
+                    continue
+                row, column = found
+                scores, column = scores[row, column], column + start
+            score_keys.merge(best, worst, row, score_keys.packed(scores, column))
+        return np.sort(best, axis=1)[:, ::-1]
 
     def _score_pairs(self, queries, squares, row, column):
         """Exact scores `(P,)` of query `row[p]` with gallery row `column[p]`."""
-        dots = np.einsum("pd,pd->p", queries[row], self.rows[column].astype(np.float64))
+        dots = np.empty(len(row))
+        for start in range(0, len(row), PAIRS):
+            some = slice(start, start + PAIRS)
+            rows = self.rows[column[some]].astype(np.float64)
+            np.einsum("pd,pd->p", queries[row[some]], rows, out=dots[some])
         return self._scores(dots, squares[row], column)
 
     def _scores(self, dots, squares, where):
-        # The same elementwise steps for all and for pairs: bit for bit the same.
+        """float32 scores from exact products, elementwise: for tiles and pairs."""
         if self.metric == "cosine":
-            scores = np.clip(dots, -1.0, 1.0, out=dots).astype(np.float32)
+            np.clip(dots, -1.0, 1.0, out=dots)
         else:
             dots *= 2
             dots -= self.squares[where]
             dots -= squares
-            scores = np.minimum(dots, 0.0, out=dots).astype(np.float32)
-        scores += 0.0  # -0.0 would sort below 0.0
-        return scores
+            np.minimum(dots, 0.0, out=dots)
+        return dots.astype(np.float32) + np.float32(0)  # keys know no -0.0
 
 
-def _at_least(queries, tile, limit, buffer):
-    """Pairs whose float32 product reaches `limit`; None if they are many."""
-    products = buffer[:, : len(tile)]
-    np.matmul(queries, tile.T, out=products)
-    row, column = np.nonzero(products >= limit)
-    return None if len(row) > products.size // 64 else (row, column)
-
-
-def _merge(best, worst, row, keys):
-    """Puts new keys, grouped by ascending `row`, among the best of their rows."""
-    k = best.shape[1]
-    rows, first, counts = np.unique(row, return_index=True, return_counts=True)
-    table = np.zeros((len(rows), k + counts.max()), np.uint64)
-    table[:, :k] = best[rows]
-    which = np.repeat(np.arange(len(rows)), counts)
-    table[which, k + np.arange(len(row)) - first[which]] = keys
-    table.partition(table.shape[1] - k, axis=1)
-    best[rows] = table[:, -k:]
-    worst[rows] = _unpacked(table[:, -k])[0]
-
-
-def _packed(scores, indices):
-    """uint64 keys that sort by score, then by descending index."""
-    bits = scores.view(np.uint32)
-    # Floats order as their bits do, once negative ones are turned round.
-    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(2**31))
-    return (ordered.astype(np.uint64) << 32) | (2**32 - 1 - indices).astype(np.uint64)
-
-
-def _unpacked(keys):
-    ordered = (keys >> np.uint64(32)).astype(np.uint32)
-    bits = np.where(ordered >> 31, ordered & np.uint32(2**31 - 1), ~ordered)
-    scores = np.where(keys == 0, np.float32(-np.inf), bits.view(np.float32))
-    return scores, 2**32 - 1 - (keys & np.uint64(2**32 - 1)).astype(np.int64)
+def _where_few(mask):
+    """Where `(B, T)` bools are true, row by row; None if that is in many places."""
+    if np.count_nonzero(mask) > mask.size // 32:
+        return None
+    flat = mask.ravel()
+    words = len(flat) // 8 * 8
+    # Eight at a time, as nearly all are false.
+    some = np.flatnonzero(flat[:words].view(np.uint64))[:, None] * 8 + np.arange(8)
+    some = np.append(some.ravel(), np.arange(words, len(flat)))
+    return np.divmod(some[flat[some]], mask.shape[1])
 
 
 def _rounded(rows, metric):
@@ -240,10 +252,9 @@ def _rounded(rows, metric):
     for start in range(0, len(rows), GALLERY_TILE):
         some = rows[start : start + GALLERY_TILE].astype(np.float64)
         norms = np.sqrt(np.einsum("nd,nd->n", some, some))[:, None]
-        norms[norms == 0] = 1.0
         if metric == "cosine":
-            some /= norms
-            exponents = np.zeros(norms.shape, int)
+            some /= np.where(norms == 0, 1, norms)
+            exponents = 0
         else:
             exponents = np.frexp(norms)[1]
         some = np.rint(np.ldexp(some, 26 - exponents))
@@ -256,28 +267,52 @@ def _squares(rows):
     result = np.empty(len(rows))
     for start in range(0, len(rows), GALLERY_TILE):
         some = rows[start : start + GALLERY_TILE].astype(np.float64)
-        result[start : start + GALLERY_TILE] = np.einsum("nd,nd->n", some, some)
+        np.einsum("nd,nd->n", some, some, out=result[start : start + GALLERY_TILE])
     return result
 
 
-def _checked_k(k):
-    if isinstance(k, bool) or int(k) != k or k < 1:
-        raise ValueError(f"`k` must be a positive integer. Received: k={k}")
-    return int(k)
+def _blocks(depths):
+    """Groups of queries of similar depth, of at most some 64 MB of keys."""
+    order = np.argsort(depths, kind="stable")
+    blocks = []
+    while len(order):
+        k = int(depths[order[:QUERY_TILE][-1]])
+        size = max(1, min(QUERY_TILE, 2**23 // (k + GALLERY_TILE)))
+        blocks.append(order[:size])
+        order = order[size:]
+    return blocks
 
 
-def _checked(rows, name):
+def _cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _matrix(rows, name):
     rows = np.asarray(rows)
     if rows.ndim != 2 or 0 in rows.shape:
         raise ValueError(
             f"`{name}` must have shape (rows, dim), both above 0. "
             f"Received: {name}.shape={rows.shape}"
         )
-    for start in range(0, len(rows), GALLERY_TILE):
-        finite = np.isfinite(rows[start : start + GALLERY_TILE]).all(axis=1)
-        if not finite.all():
-            raise ValueError(
-                f"`{name}` must be finite. Received: {name}[{start + finite.argmin()}]"
-                f"={rows[start + finite.argmin()]}"
-            )
     return rows
+
+
+def _check_rows(rows, name, metric):
+    for start in range(0, len(rows), GALLERY_TILE):
+        some = rows[start : start + GALLERY_TILE].astype(np.float64)
+        finite = np.isfinite(some).all(axis=1)
+        if not finite.all():
+            at = finite.argmin()
+            raise ValueError(
+                f"`{name}` must be finite. Received: {name}[{start + at}]={some[at]}"
+            )
+        largest = np.abs(some).max(axis=1)
+        limit = 1e150 if metric == "cosine" else 1e18 / np.sqrt(rows.shape[1])
+        if largest.max() > limit:
+            at = largest.argmax()
+            raise ValueError(
+                f"`{name}` must stay below {limit:.0e} for {metric} scores. "
+                f"Received: {name}[{start + at}]={some[at]}"
+            )
