@@ -31,6 +31,7 @@ from keras_distill.losses.multi_similarity import (
     multi_similarity_loss,
 )
 from keras_distill.losses.n_pairs import NPairs, n_pairs_loss, npairs
+from keras_distill.losses.names import get, names, needs_num_classes
 from keras_distill.losses.normalized_softmax import (
     NormalizedSoftmax,
     normalized_softmax_loss,
@@ -39,7 +40,6 @@ from keras_distill.losses.nt_xent import NTXent, nt_xent_loss
 from keras_distill.losses.proxy_anchor import ProxyAnchor, proxy_anchor_loss
 from keras_distill.losses.proxy_loss import ProxyLoss
 from keras_distill.losses.proxy_nca import ProxyNCA, proxy_nca_loss
-from keras_distill.losses.registry import get, names, needs_num_classes
 from keras_distill.losses.trainable_loss import TrainableLoss
 from keras_distill.losses.triplet_hard import TripletHard, triplet_hard_loss
 from keras_distill.losses.triplet_semi_hard import (

@@ -35,11 +35,11 @@ class NTXent(keras.losses.Loss):
 
         l[i, j] = log(exp(s[i, j]) + sum over negatives n of exp(s[i, n])) - s[i, j]
 
-    and the mean over pairs, as in pytorch-metric-learning: other positives of the anchor
-    are not in the denominator (in SupCon they are). With two views of each image and
-    the image as class it is SimCLR's loss. The rows returned are each anchor's pairs,
-    scaled so that their plain mean is the mean over pairs. Without pairs the loss
-    is 0.
+    and the mean over pairs, as in pytorch-metric-learning: the anchor's other
+    positives are not in the denominator (in SupCon they are). With two views of each
+    image and the image as class it is SimCLR's loss. The rows returned are each
+    anchor's pairs, scaled so that their plain mean is the mean over pairs. Without
+    pairs the loss is 0.
 
     Labels are class numbers `(batch,)` or `(batch, 1)`; embeddings `(batch, dim)` are
     normalised here. A sample weight scales the pairs that a row is the anchor of.
