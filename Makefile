@@ -47,11 +47,11 @@ demo-begin: $(INSTALLED)
 
 $(RUN)/metrics.json: | $(INSTALLED)
 	$(VENV) -m train.embedder --data glyphs --method s2sd --backbone conv4 --dim 32 \
-	  --out $(RUN) $$(test ! -e $(RUN)/recipe.json || echo --resume)
+	  --out $(RUN) $(if $(wildcard $(RUN)/recipe.json),--resume)
 
 $(BUNDLE)/manifest.json: $(RUN)/metrics.json | $(INSTALLED)
 	$(VENV) -m export.bundle $(RUN) --catalogue glyphs --out $(BUNDLE) \
-	  $$(test ! -e $(BUNDLE) || echo --overwrite)
+	  $(if $(wildcard $(BUNDLE)),--overwrite)
 
 $(QUERIES)/.made: $(BUNDLE)/manifest.json | $(INSTALLED)
 	$(VENV) -m export.queries $(BUNDLE) --count 4 --out $(QUERIES)

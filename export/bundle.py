@@ -11,6 +11,7 @@ import pathlib
 import sys
 
 import keras_distill as kd
+from export import report
 from keras_distill import command_line
 
 CALIBRATION_IMAGES, HELD_OUT_IMAGES = 500, 1000
@@ -45,7 +46,7 @@ def main(argv=None):
         result = {name: manifest[name] for name in ("student", "models", "catalogue")}
         print(json.dumps({"bundle": str(args.out), **result}, indent=2))
     else:
-        _print(args.out, manifest)
+        report.show(args.out, manifest)
 
 
 def _run(folder):
@@ -136,42 +137,6 @@ class _Progress:
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._tasks[what], completed=done)
-
-
-def _print(out, manifest):
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    catalogue = manifest["catalogue"]
-    table = Table(
-        title=f"{manifest['student']['name']}, {catalogue['images']:,} images of "
-        f"{catalogue['classes']:,} classes to find",
-        title_justify="left",
-    )
-    table.add_column("")
-    for name in ("Keras", *manifest["models"]):
-        table.add_column(name, justify="right")
-    models = list(manifest["models"].values())
-    whole = models[0]["bytes"]
-    table.add_row(
-        "size, kB",
-        "",
-        *(f"{m['bytes'] / 1000:,.1f} ({m['bytes'] / whole:.2f})" for m in models),
-    )
-    for label, key in (("mean cosine", "cosine_mean"), ("least cosine", "cosine_min")):
-        table.add_row(label, "", *(f"{m[key]:.5f}" for m in models))
-    recalls = [manifest["student"], *models]
-    table.add_row("Recall@1, %", *(f"{100 * m['recall_at_1']:.2f}" for m in recalls))
-    table.add_row("ms an image", "", *(f"{m['milliseconds']:.3f}" for m in models))
-    console.print(table)
-    console.print(
-        f"Cosines to Keras over {models[0]['images']:,} images that took no part in "
-        "training. One thread of this machine.",
-        style="dim",
-    )
-    for name, facts in manifest["files"].items():
-        console.print(f"{facts['bytes']:>12,}  {out / name}", highlight=False)
 
 
 def _parser():

@@ -1,0 +1,66 @@
+"""Print what was measured when a bundle was written, and where its files are."""
+
+import json
+import pathlib
+
+from keras_distill import command_line
+
+
+def main(argv=None):
+    parser = command_line.parser(
+        "export.report",
+        "Print what was measured when a bundle was written, and where its files are.",
+        "BUNDLE",
+        "python -m export.report bundles/glyphs",
+    )
+    parser.add_argument("bundle", type=pathlib.Path, help="what export.bundle wrote")
+    bundle = parser.parse_args(argv).bundle
+    if not (bundle / "manifest.json").is_file():
+        raise FileNotFoundError(f"There is no bundle here. Received: {bundle}")
+    show(bundle, json.loads((bundle / "manifest.json").read_text(encoding="utf-8")))
+
+
+def show(out, manifest):
+    """Prints what was measured of the files of a bundle, and their paths.
+
+    Args:
+        out: Path of the bundle.
+        manifest: Dictionary, its manifest.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    catalogue = manifest["catalogue"]
+    table = Table(
+        title=f"{manifest['student']['name']}, {catalogue['images']:,} images of "
+        f"{catalogue['classes']:,} classes to find",
+        title_justify="left",
+    )
+    table.add_column("")
+    for name in ("Keras", *manifest["models"]):
+        table.add_column(name, justify="right")
+    models = list(manifest["models"].values())
+    whole = models[0]["bytes"]
+    table.add_row(
+        "size, kB",
+        "",
+        *(f"{m['bytes'] / 1000:,.1f} ({m['bytes'] / whole:.2f})" for m in models),
+    )
+    for label, key in (("mean cosine", "cosine_mean"), ("least cosine", "cosine_min")):
+        table.add_row(label, "", *(f"{m[key]:.5f}" for m in models))
+    recalls = [manifest["student"], *models]
+    table.add_row("Recall@1, %", *(f"{100 * m['recall_at_1']:.2f}" for m in recalls))
+    table.add_row("ms an image", "", *(f"{m['milliseconds']:.3f}" for m in models))
+    console.print(table)
+    console.print(
+        f"Cosines to Keras over {models[0]['images']:,} images that took no part in "
+        "training. One thread of this machine.",
+        style="dim",
+    )
+    for name, facts in manifest["files"].items():
+        console.print(f"{facts['bytes']:>12,}  {out / name}", highlight=False)
+
+
+if __name__ == "__main__":
+    command_line.run(main)
