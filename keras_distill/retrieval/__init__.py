@@ -2,6 +2,7 @@
 
 from keras_distill.retrieval.bundle import write_bundle
 from keras_distill.retrieval.exact_search import exact_search
+from keras_distill.retrieval.neighbour_grid import neighbour_grid
 from keras_distill.retrieval.scann_index import build_index
 
-__all__ = ["build_index", "exact_search", "write_bundle"]
+__all__ = ["build_index", "exact_search", "neighbour_grid", "write_bundle"]
