@@ -144,7 +144,7 @@ def _parser():
         "export.bundle",
         "Convert the student of a run to TensorFlow Lite, prove that it still "
         "embeds alike, index a catalogue, and write all of it for devices.",
-        "RUN --out FOLDER [--catalogue NAME_OR_FOLDER] [options]",
+        "RUN --out FOLDER [--catalogue IMAGES] [options]",
         EXAMPLE,
     )
     add = parser.add_argument

@@ -55,6 +55,7 @@ def _print_tables(results):
     try:
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
     except ImportError:
         for result in results:
             print(result["image"])
@@ -63,11 +64,14 @@ def _print_tables(results):
         return
     console = Console()
     for result in results:
-        table = Table(title=result["image"], title_justify="left", markup=False)
+        print(result["image"])
+        table = Table()
         for name, justify in (("", "right"), ("score", "right"), ("id", "left")):
             table.add_column(name, justify=justify)
         for rank, found in enumerate(result["neighbours"], 1):
-            table.add_row(str(rank), f"{found['score']:.4f}", found["id"])
+            # As `Text`, so that brackets in a name are not read as a style.
+            name = Text(found["id"], overflow="fold")
+            table.add_row(str(rank), f"{found['score']:.4f}", name)
         console.print(table)
 
 

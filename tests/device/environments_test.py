@@ -1,0 +1,135 @@
+"""The device part where it belongs: with one runtime and numpy, no TensorFlow."""
+
+import base64
+import json
+
+import flatbuffers
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_distill import device
+from keras_distill.tflite.op_versions import NEWEST_VERSION
+from tests import tiny_embedder
+from tests.device.environments import REQUIREMENTS, environment, run
+
+
+@pytest.fixture(scope="module", params=REQUIREMENTS)
+def runtime(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def python(runtime):
+    return environment(runtime)
+
+
+def test_the_environment_holds_no_tensorflow_and_only_its_own_runtime(python, runtime):
+    program = (
+        "import importlib.util as u, json, keras_distill.device.runtime as r\n"
+        "names = ['tensorflow', 'keras', 'scann', 'rich', 'ai_edge_litert']\n"
+        "found = [n for n in names if u.find_spec(n)]\n"
+        "print(json.dumps([found, r.find_runtime().name]))"
+    )
+    found, name = json.loads(run(python, "-c", program))
+    assert name == runtime
+    assert found == (["ai_edge_litert"] if runtime == "ai-edge-litert" else [])
+
+
+def test_the_golden_images_embed_and_score_as_at_the_export(python, runtime):
+    program = (
+        "import json, sys, keras_distill.device as d\n"
+        "print(json.dumps(d.open_bundle(sys.argv[1]).check_golden()))"
+    )
+    found = json.loads(run(python, "-c", program, tiny_embedder.bundle()))
+    assert found["runtime"] == runtime and found["images"] == 32
+    assert found["cosine_min"] >= 0.995
+    assert found["score_difference"] <= 0.05
+    assert found["top_1_same"] >= 0.9 and found["overlap_at_k"] >= 0.9
+
+
+@pytest.mark.parametrize("backbone", ["separable", "conv4"])
+@pytest.mark.parametrize("mode, least", [("float32", 0.999999), ("int8", 0.995)])
+def test_both_files_embed_as_keras_does(python, backbone, mode, least, tmp_path):
+    images, _ = tiny_embedder.images()
+    images = images[::3]
+    np.savez(tmp_path / "in.npz", images=images)
+    file = tmp_path / "model.tflite"
+    file.write_bytes(tiny_embedder.converted(mode, backbone))
+    program = (
+        "import sys, pathlib, numpy as np, keras_distill.device as d\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "e = d.Embedder((folder / 'model.tflite').read_bytes())\n"
+        "np.save(folder / 'out.npy', e.embed(np.load(folder / 'in.npz')['images']))"
+    )
+    run(python, "-c", program, tmp_path)
+    rows = np.load(tmp_path / "out.npy")
+    student = tiny_embedder.student(backbone)
+    expected = np.asarray(student(images.astype("float32"), training=False))
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert np.sum(rows * expected, axis=1).min() > least
+
+
+def test_the_search_program_answers_there(python, tmp_path):
+    images, _ = tiny_embedder.images()
+    for row in (5, 60):
+        Image.fromarray(images[row, ..., 0]).save(tmp_path / f"{row}.png")
+    files = [tmp_path / "5.png", tmp_path / "60.png"]
+    command = ["-m", "export.search", tiny_embedder.bundle(), *files, "--k", "3"]
+    results = json.loads(run(python, *command, "--json"))
+    here, scores = device.open_bundle(tiny_embedder.bundle()).search(images[[5, 60]], 3)
+    for result, file, row, ids, best in zip(
+        results, files, (5, 60), here, scores, strict=True
+    ):
+        assert result["image"] == str(file)
+        first = result["neighbours"][0]
+        assert first["class"] == tiny_embedder.catalogue().ids[row].split("/")[0]
+        assert len(result["neighbours"]) == 3
+        assert first["score"] == pytest.approx(best[0], abs=0.05)
+        assert ids[0].split("/")[0] == first["class"]
+    # Without rich it prints a plain table.
+    lines = run(python, *command).splitlines()
+    assert lines[0] == str(files[0]) and len(lines) == 8
+    assert lines[1].split()[0] == "1" and lines[1].split()[2].startswith("pattern")
+
+
+def test_the_table_of_versions_is_what_the_oldest_runtime_takes(tmp_path):
+    python = environment("tflite-runtime")
+    models = {
+        f"{name} {version}": base64.b64encode(one_operator(name, version)).decode()
+        for name, newest in NEWEST_VERSION.items()
+        for version in (newest, newest + 1)
+    }
+    (tmp_path / "models.json").write_text(json.dumps(models))
+    program = (
+        "import base64, json, sys\n"
+        "from tflite_runtime.interpreter import Interpreter\n"
+        "taken = []\n"
+        "for name, model in json.load(open(sys.argv[1])).items():\n"
+        "    try:\n"
+        "        Interpreter(model_content=base64.b64decode(model))\n"
+        "        taken.append(name)\n"
+        "    except ValueError as error:\n"
+        '        assert "Didn\'t find op" in str(error), error\n'
+        "print(json.dumps(taken))"
+    )
+    taken = json.loads(run(python, "-c", program, tmp_path / "models.json"))
+    assert taken == [f"{name} {newest}" for name, newest in NEWEST_VERSION.items()]
+
+
+def one_operator(name, version):
+    """A .tflite that names one operator of one version, and does not use it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    code = schema.OperatorCodeT()
+    code.builtinCode = getattr(schema.BuiltinOperator, name)
+    code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+    code.version = version
+    graph = schema.SubGraphT()
+    graph.tensors, graph.inputs, graph.outputs, graph.operators = [], [], [], []
+    model = schema.ModelT()
+    model.version, model.operatorCodes = 3, [code]
+    model.buffers, model.subgraphs = [schema.BufferT()], [graph]
+    builder = flatbuffers.Builder(256)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
