@@ -1,7 +1,9 @@
 """Mathematics of (batch, batch) matrices: who resembles whom, and by how much.
 
 All functions compute in float32 whatever they are given: under mixed precision a
-half-precision cosine loses the differences of 1e-3 that these methods live on.
+half-precision cosine loses the differences of 1e-3 that these methods live on. (On
+NVIDIA GPUs TensorFlow multiplies float32 matrices with 10-bit mantissas, TF32, unless
+`tf.config.experimental.enable_tensor_float_32_execution(False)` forbids it.)
 """
 
 import math

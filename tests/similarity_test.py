@@ -58,6 +58,13 @@ def test_the_matrices_are_those_of_loops():
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_rounding_does_not_make_a_distance_negative():
+    x = 100 * rng.normal(size=(50, 8))
+    squared = np.array(similarity.squared_distances(x, x.copy()))
+    assert np.all(squared >= 0)
+    np.testing.assert_allclose(np.diag(squared), 0, atol=0.1)  # 1e-7 of |x|**2
+
+
 @pytest.mark.parametrize("metric", similarity.METRICS)
 def test_distances_of_a_batch_to_itself(metric):
     batch = np.concatenate([A, A[:1], -A[:1], np.zeros((1, 8))])

@@ -161,7 +161,8 @@ class Contrastive(keras.losses.Loss):
         losses = contrastive_triplets(
             y_pred, triplets, self.margin, self.positive_margin
         )
-        return batch.mean_rows(ops.where(valid, losses, 0.0), batch.count(valid))
+        # Either every anchor has a negative or, in a batch of one class, none has.
+        return batch.mean_rows(losses, batch.count(valid))
 
     def get_config(self):
         return {

@@ -64,12 +64,13 @@ def distance_weighted_triplets(labels, embeddings, seed, lower_cutoff=0.5):
     size = ops.shape(labels)[0]
     rows = ops.arange(size, dtype="int32")
     # The largest of log-weight plus Gumbel noise is a draw from the weights.
-    uniform = keras.random.uniform((2, size, size), 1e-20, 1.0, seed=seed)
+    # One noise serves both draws, which look at different columns of a row.
+    uniform = keras.random.uniform((size, size), 1e-20, 1.0, seed=seed)
     noise = -ops.log(-ops.log(uniform))
     has_positive = ops.any(positives, axis=1)
-    positive = ops.argmax(ops.where(positives, noise[0], -1e30), axis=1)
+    positive = ops.argmax(ops.where(positives, noise, -1e30), axis=1)
     positive = ops.where(has_positive, ops.cast(positive, "int32"), rows)
-    weights = _log_weights(embeddings, lower_cutoff) + noise[1]
+    weights = _log_weights(embeddings, lower_cutoff) + noise
     negative = ops.argmax(ops.where(negatives, weights, -1e30), axis=1)
     triplets = ops.stack([rows, positive, ops.cast(negative, "int32")], axis=1)
     return triplets, ops.any(negatives, axis=1)

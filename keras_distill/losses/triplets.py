@@ -64,7 +64,7 @@ def all_triplets_loss(labels, embeddings, margin=0.05, distance="L2", semi_hard=
     gaps = distances[:, None, :] - distances[:, :, None]  # (anchor, positive, negative)
     chosen = ops.logical_and(positives[:, :, None], negatives[:, None, :])
     if semi_hard:
-        chosen = ops.logical_and(chosen, ops.logical_and(gaps > 0.0, gaps <= margin))
+        chosen = ops.logical_and(chosen, gaps > 0.0)  # the hinge is the other bound
     losses = ops.where(chosen, ops.relu(margin - gaps), 0.0)
     return batch.mean_rows(ops.sum(losses, axis=(1, 2)), batch.count(losses > 0.0))
 

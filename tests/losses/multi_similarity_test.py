@@ -10,8 +10,8 @@ EMBEDDINGS = rng.normal(size=(8, 4))
 EMBEDDINGS /= np.linalg.norm(EMBEDDINGS, axis=1, keepdims=True)
 
 
-def by_hand(labels, x, alpha, beta, base, epsilon):
-    """Loss of each anchor, `None` where one kept set is empty; float64, by loops."""
+def by_hand(labels, x, alpha, beta, base, epsilon, one_sided=False):
+    """Loss of each anchor, `None` where it is skipped; float64, by loops."""
     s = x @ x.T
     rows = []
     for i in range(len(x)):
@@ -19,7 +19,7 @@ def by_hand(labels, x, alpha, beta, base, epsilon):
         neg = [s[i, j] for j in range(len(x)) if labels[j] != labels[i]]
         kept_pos = [p for p in pos if neg and p - epsilon < max(neg)]
         kept_neg = [n for n in neg if pos and n + epsilon > min(pos)]
-        if not kept_pos or not kept_neg:
+        if not one_sided and not (kept_pos and kept_neg):
             rows.append(None)
             continue
         pull = np.log(1 + sum(np.exp(-alpha * (p - base)) for p in kept_pos)) / alpha
@@ -63,6 +63,16 @@ def test_every_row_is_its_anchor_over_the_share_that_survives():
     expected = [(a or 0) * 8 / len(survivors) for a in anchors]
     np.testing.assert_allclose(rows, expected, rtol=1e-5)
     np.testing.assert_allclose(np.mean(rows), np.mean(survivors), rtol=1e-5)
+
+
+def test_one_sided_anchors_count_with_what_they_keep():
+    x = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [-1.0, 0.0]])
+    labels = [0, 0, 1, 1]
+    arguments = dict(alpha=2.0, beta=5.0, base=0.5, epsilon=0.1)
+    expected = by_hand(labels, x, **arguments, one_sided=True)
+    assert None in by_hand(labels, x, **arguments)
+    rows = multi_similarity_loss(labels, x, **arguments, one_sided=True)
+    np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_an_anchor_alone_in_its_class_counts_only_when_one_sided():
