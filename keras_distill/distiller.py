@@ -36,8 +36,8 @@ class Distiller(keras.Model):
             `keras.distillation.DistillationLoss`. May be empty: then this is the
             way to train a loss that has weights of its own.
         teacher: A `keras.Model`, of any width, resolution and dtype. Called in
-            inference mode, gets no gradient, is not changed and is not saved: set
-            `distiller.teacher` again after loading.
+            inference mode, gets no gradient, is not changed and is not saved: call
+            `set_teacher` after loading.
         feature_layer: Path of the layer of the student that methods take its
             features from; `"backbone/conv5_block3_out"` reaches into a nested model.
         **kwargs: See `keras.Model`.
@@ -111,11 +111,11 @@ class Distiller(keras.Model):
         }
         self.build()
         if teacher is not None:
-            self.teacher = teacher
+            self.set_teacher(teacher)
 
     def _view_student(self):
         paths = _unique(method.student_layers for method in self.methods)
-        if self.methods and len(keras.tree.flatten(_output_shape(self.student))) > 1:
+        if self.methods and len(getattr(self.student, "outputs", ())) > 1:
             paths = _unique([paths, ["embedding"]])
         return tap(self.student, paths) if paths else None
 
@@ -125,8 +125,18 @@ class Distiller(keras.Model):
         view = self._teacher_view()
         return None if view is None else view.model
 
-    @teacher.setter
-    def teacher(self, teacher):
+    def set_teacher(self, teacher):
+        """Takes another teacher, or the first one after loading.
+
+        A method, for Keras would take an assigned attribute for a layer to train.
+
+        Args:
+            teacher: See `Distiller`.
+
+        Raises:
+            ValueError: If no method learns from a teacher, if a method cannot use
+                this one, or if it shares weights with the student.
+        """
         if not any(method.needs_teacher for method in self.methods):
             raise ValueError(
                 "No method here learns from a teacher: leave `teacher` out, or add one "
@@ -187,6 +197,7 @@ class Distiller(keras.Model):
         if self._compile_loss is None and not self.losses and self.methods:
             total = ops.zeros(())
         else:
+            self._refuse_scalars(labels, outputs)
             total = super().compute_loss(x, labels, outputs, sample_weight, training)
             self._track_base(total)
         for method in self.methods:
@@ -220,12 +231,33 @@ class Distiller(keras.Model):
             return ops.stop_gradient(given["teacher_embedding"]), {}
         if view is None:
             raise ValueError(
-                "The methods learn from a teacher and there is none (a loaded "
-                "distiller does not bring its teacher): set `distiller.teacher = ...` "
-                "or put 'teacher_embedding' into the inputs. Received: teacher=None"
+                "The methods learn from a teacher and there is none; a loaded "
+                "distiller does not bring it. Call `distiller.set_teacher(...)` or put "
+                "'teacher_embedding' into the inputs. Received: teacher=None"
             )
         images = given.get("teacher_image", _student_images(inputs, self.student))
         return view(images)
+
+    def _refuse_scalars(self, labels, outputs):
+        """Raises on several replicas if Keras would count a loss once for each.
+
+        It divides means over rows by the number of replicas, but not a loss that
+        comes as one number, which it cannot tell from a part of one.
+        """
+        if replicas.count() == 1 or self._compile_loss is None:
+            return
+        losses = keras.tree.flatten(self.loss)
+        pairs = zip(
+            keras.tree.flatten(labels), keras.tree.flatten(outputs), strict=False
+        )
+        for loss, (label, output) in zip(losses, pairs, strict=False):
+            compute = getattr(loss, "call", loss)
+            if callable(compute) and not compute(label, output).shape.rank:
+                raise ValueError(
+                    "On several replicas a loss must return one value a row, "
+                    "(batch,), not a scalar. "
+                    f"Received: loss={getattr(loss, 'name', loss)!r}"
+                )
 
     def _track_base(self, total):
         if self._compile_loss is None:

@@ -26,9 +26,16 @@ def gather(rows):
     """
     if count() == 1:
         return rows
-    context = tf.distribute.get_replica_context()
-    flat = tf.nest.flatten(rows)
-    here = [tf.convert_to_tensor(x) for x in flat if x is not None]
-    everywhere = iter(context.all_gather(here, axis=0) if here else [])
-    gathered = [None if x is None else next(everywhere) for x in flat]
-    return tf.nest.pack_sequence_as(rows, gathered)
+    return tf.nest.map_structure(_gather, rows)
+
+
+def _gather(own):
+    if own is None:
+        return None
+    # One at a time: the gradient of a joint gather wants all on the same devices,
+    # and labels, which have none, are elsewhere than embeddings.
+    own = tf.convert_to_tensor(own)
+    everyone = tf.distribute.get_replica_context().all_gather(own, axis=0)
+    # Replicas may hold unequal shares of a last batch; the other axes are known.
+    everyone.set_shape([None, *own.shape[1:]])
+    return everyone
