@@ -43,7 +43,7 @@ def help_of(program, capsys, monkeypatch):
 def commands(text):
     """The commands `python -m train...` and `python -m export...` of a text."""
     text = text.replace("\\\n", " ")
-    return re.findall(r"python -m ((?:train|export)\.\w+(?:[ \t]+[^\n#`|]*)?)", text)
+    return re.findall(r"python -m ((?:train|export)\.\w+[ \t]+[^\n#`|]+)", text)
 
 
 def accepts(command):

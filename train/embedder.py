@@ -36,7 +36,7 @@ AFFINE = {"shift": 0.1, "rotation": 10.0, "scale": 0.15, "shear": 10.0}
 
 EXAMPLE = """\
 python -m train.embedder --data glyphs --method s2sd --out runs/glyphs
-python -m train.embedder --data images --eval-classes 'Greek/*' --out runs/greek"""
+python -m train.embedder --data images --eval-classes 'Greek/*' --out runs/x"""
 
 
 def main(argv=None):
@@ -257,7 +257,11 @@ def _parser():
     add("--out", required=True, type=pathlib.Path, help="folder the run fills")
     add("--resume", action="store_true", help="go on with the interrupted run in --out")
     add("--overwrite", action="store_true", help="replace the run in --out")
-    add("--method", choices=methods.METHODS, help="distillation method (%(default)s)")
+    add(
+        "--method",
+        metavar="NAME",
+        help="none, s2sd or another of kd.methods (%(default)s)",
+    )
     add(
         "--method-options",
         nargs="*",
@@ -265,7 +269,7 @@ def _parser():
         metavar="NAME=VALUE",
         help="such as dims=256,512 weight=50",
     )
-    add("--loss", help="of kd.losses (%(default)s)")
+    add("--loss", metavar="NAME", help="of kd.losses (%(default)s)")
     add(
         "--loss-options",
         nargs="*",

@@ -1,35 +1,55 @@
-"""The distillation methods by the names that programs give them."""
+"""The distillation methods by name, and options for what programs make."""
 
 import ast
 import inspect
 
 import keras_distill as kd
 
-# What `--method` takes, and the class in `kd.methods` that it makes.
-METHODS = {
-    "none": None,
-    "s2sd": "S2SD",
-}
+
+def known():
+    """What `--method` takes: `none`, and each method by its own name.
+
+    Methods that learn from a separate teacher are left out.
+
+    Returns:
+        Dictionary from names to classes, with `None` for `none`.
+    """
+    found = {"none": None}
+    for public in kd.methods.__all__:
+        made = getattr(kd.methods, public)
+        if not (inspect.isclass(made) and issubclass(made, kd.methods.Method)):
+            continue
+        name = inspect.signature(made).parameters.get("name")
+        if name is not None and not made.needs_teacher:
+            found[name.default] = made
+    return found
 
 
 def make(name, options):
     """The `methods=` of a `Distiller`.
 
     Args:
-        name: One of `METHODS`.
+        name: One of `known()`.
         options: Dictionary of arguments of its class.
 
     Raises:
-        ValueError: If the class takes no such argument; the known ones are listed.
+        ValueError: If the method is unknown, or its class takes no such argument;
+            the known ones are listed.
     """
-    if METHODS[name] is None:
+    methods = known()
+    if name not in methods:
+        raise ValueError(
+            f"Unknown method. Expected one of {', '.join(methods)}. "
+            f"Received: --method {name}"
+        )
+    method = methods[name]
+    if method is None:
         if options:
             raise ValueError(
                 f"--method {name} has no options. "
                 f"Received: --method-options {', '.join(options)}"
             )
         return []
-    method = getattr(kd.methods, METHODS[name])
     check(options, method, f"--method {name}")
     # `dims=256` is one of several widths.
     parameters = inspect.signature(method).parameters
@@ -51,11 +71,11 @@ def check(options, made, flag):
     Raises:
         ValueError: If there is an unknown one; the known ones are listed.
     """
-    known = [key for key in inspect.signature(made).parameters if key != "kwargs"]
-    unknown = [key for key in options if key not in known]
+    takes = [key for key in inspect.signature(made).parameters if key != "kwargs"]
+    unknown = [key for key in options if key not in takes]
     if unknown:
         raise ValueError(
-            f"Unknown option of {flag}. Expected some of {', '.join(known)}. "
+            f"Unknown option of {flag}. Expected some of {', '.join(takes)}. "
             f"Received: {', '.join(unknown)}"
         )
 

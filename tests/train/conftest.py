@@ -9,7 +9,8 @@ from train import embedder
 SHORT = [
     *("--eval-classes", "bars/7*", "bars/8*", "--image-size", "16", "--dim", "8"),
     *("--method-options", "dims=16,24", "feature_delay=2", "--learning-rate", "0.01"),
-    *("--classes-per-batch", "4", "--images-per-class", "3", "--epochs", "3"),
+    *("--validation-classes", "0.25"),
+    *("--classes-per-batch", "4", "--images-per-class", "3", "--epochs", "6"),
 ]
 
 
@@ -33,10 +34,7 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finished_run(pictures, tmp_path_factory):
-    """Folder of a run that was not interrupted, with a validation part."""
+    """Folder of a run of the `SHORT` arguments that was not interrupted."""
     out = tmp_path_factory.mktemp("runs") / "finished"
-    embedder.main(
-        ["--data", str(pictures), "--out", str(out), *SHORT]
-        + ["--validation-classes", "0.25"]
-    )
+    embedder.main(["--data", str(pictures), "--out", str(out), *SHORT])
     return out

@@ -48,7 +48,7 @@ def test_the_student_is_a_plain_model_of_unit_vectors(finished_run):
 
 def test_metrics_are_those_of_each_held_out_part(finished_run):
     metrics = json.loads((finished_run / "metrics.json").read_text())
-    assert metrics["last"]["epoch"] == 3 and 1 <= metrics["best"]["epoch"] <= 3
+    assert metrics["last"]["epoch"] == 6 and 1 <= metrics["best"]["epoch"] <= 6
     for when in ("last", "best"):
         for part in ("evaluation", "validation"):
             report = metrics[when][part]
@@ -59,7 +59,7 @@ def test_metrics_are_those_of_each_held_out_part(finished_run):
     assert metrics["best"]["validation"]["recall_at_1"] == pytest.approx(best)
     last = float(rows[-1]["val_map_at_r"])
     assert metrics["last"]["validation"]["map_at_r"] == pytest.approx(last, abs=1e-6)
-    assert metrics["training"]["images"] == 3 * 3 * 12  # epochs of 3 batches of 12
+    assert metrics["training"]["images"] == 6 * 3 * 12  # epochs of 3 batches of 12
     assert metrics["skipped_images"] == 0
 
 
@@ -77,15 +77,14 @@ def test_the_recipe_says_which_data_and_every_argument(finished_run, pictures):
 
 def test_the_history_has_a_row_an_epoch(finished_run):
     rows = history(finished_run)
-    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert {"loss", "val_recall_at_1", "seconds"} <= set(rows[0])
 
 
 def test_a_finished_run_is_reported_again_at_once(finished_run, pictures, capsys):
     before = (finished_run / "student.keras").read_bytes()
     embedder.main(
-        ["--data", str(pictures), "--out", str(finished_run), *SHORT]
-        + ["--validation-classes", "0.25", "--resume"]
+        ["--data", str(pictures), "--out", str(finished_run), *SHORT, "--resume"]
     )
     said = capsys.readouterr().out
     assert "The run is finished" in said and "MAP@R" in said
@@ -104,32 +103,31 @@ def program(arguments):
 
 
 def test_ctrl_c_leaves_a_run_that_resume_ends_as_if_nothing_had_happened(
-    pictures, tmp_path
+    finished_run, pictures, tmp_path
 ):
-    arguments = ["--data", str(pictures), *SHORT, "--epochs", "30"]
-    interrupted = program([*arguments, "--out", str(tmp_path / "run")])
+    arguments = ["--data", str(pictures), *SHORT, "--out", str(tmp_path / "run")]
+    interrupted = program(arguments)
     for line in interrupted.stdout:
-        if line.startswith("epoch 2/30"):
+        if line.startswith("epoch 2/6"):
             interrupted.send_signal(signal.SIGINT)
             break
-    _, complaint = interrupted.communicate(timeout=120)
+    _, complaint = interrupted.communicate(timeout=300)
     assert interrupted.returncode == 130
     assert "--resume" in complaint and "Traceback" not in complaint
     done = len(history(tmp_path / "run"))
-    assert 2 <= done < 30
+    assert 2 <= done < 6
     assert not (tmp_path / "run" / "student.keras").exists()
 
-    resumed = program([*arguments, "--out", str(tmp_path / "run"), "--resume"])
-    said, complaint = resumed.communicate(timeout=120)
+    resumed = program([*arguments, "--resume"])
+    said, complaint = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, complaint
-    assert f"epoch {done}/30" not in said and f"epoch {done + 1}/30" in said
+    assert f"epoch {done}/6" not in said and f"epoch {done + 1}/6" in said
 
-    embedder.main([*arguments, "--out", str(tmp_path / "whole")])
-    resumed, whole = history(tmp_path / "run"), history(tmp_path / "whole")
-    assert [row["epoch"] for row in resumed] == [str(n + 1) for n in range(30)]
-    for name in ("loss", "s2sd_distillation"):
+    rows, whole = history(tmp_path / "run"), history(finished_run)
+    assert [row["epoch"] for row in rows] == list("123456")
+    for name in ("loss", "s2sd_distillation", "val_map_at_r"):
         np.testing.assert_allclose(
-            [float(row[name]) for row in resumed],
+            [float(row[name]) for row in rows],
             [float(row[name]) for row in whole],
             rtol=1e-3,
         )
@@ -150,11 +148,12 @@ def test_plain_training_takes_losses_with_weights_of_their_own(pictures, tmp_pat
     [
         (["--backbone", "conv5"], "conv4, separable.*backbone='conv5'"),
         (["--loss", "tripplet"], "multi_similarity.*'tripplet'"),
+        (["--method", "s3sd"], "none, s2sd.*Received: --method s3sd"),
         (["--loss-options", "alfa=1"], "alpha, beta.*Received: alfa"),
         (["--method-options", "dims"], "NAME=VALUE"),
         (["--eval-classes", "stars/*"], "bars.*'stars/"),
         (["--validation-classes", "1.5"], "between 0 and 1.*Received: 1.5 of 8"),
-        (["--classes-per-batch", "40"], "more classes than there are.*8 classes"),
+        (["--classes-per-batch", "40"], "more classes than there are.*6 classes"),
         (["--epochs", "0"], "--epochs must be at least 1. Received: 0"),
         (["--learning-rate", "-1"], "--learning-rate must be positive. Received: -1.0"),
         (["--dim", "0"], "dim=0"),
@@ -166,12 +165,6 @@ def test_a_mistake_is_named_and_leaves_nothing(pictures, tmp_path, flags, messag
             ["--data", str(pictures), "--out", str(tmp_path / "run"), *SHORT, *flags]
         )
     assert not (tmp_path / "run").exists()
-
-
-def test_an_unknown_method_is_refused_and_the_known_ones_are_listed(capsys):
-    with pytest.raises(SystemExit) as stop:
-        embedder.main(["--data", "glyphs", "--out", "x", "--method", "s3sd"])
-    assert stop.value.code == 2 and "'none', 's2sd'" in capsys.readouterr().err
 
 
 def test_a_missing_folder_is_one_line_and_no_traceback(tmp_path):

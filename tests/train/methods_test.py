@@ -18,11 +18,17 @@ def test_an_option_is_a_name_and_a_value(pair):
         methods.options([pair])
 
 
-def test_each_row_of_the_table_makes_methods():
-    for name in methods.METHODS:
+def test_methods_are_known_by_their_own_names():
+    known = methods.known()
+    assert known["s2sd"] is kd.S2SD and "relational_kl" not in known
+    for name in known:
         made = methods.make(name, {})
-        assert all(isinstance(method, kd.methods.Method) for method in made)
         assert [method.name for method in made] == ([] if name == "none" else [name])
+
+
+def test_an_unknown_method_is_refused_and_the_known_ones_are_listed():
+    with pytest.raises(ValueError, match="none, s2sd.*Received: --method s3sd"):
+        methods.make("s3sd", {})
 
 
 def test_options_reach_the_method():
