@@ -1,7 +1,11 @@
-"""Matplotlib's fonts, and which characters each of them really holds."""
+"""Matplotlib's fonts, and the outlines of the characters each of them really holds."""
 
+import contextlib
+import logging
 import pathlib
 import unicodedata
+
+import numpy as np
 
 _FAMILIES = ("DejaVu", "STIX", "cm")
 _TEX = "cm"  # fonts whose character map is not Unicode
@@ -26,36 +30,101 @@ def font_files():
     return files
 
 
-def font_characters(path):
-    """Which code points a font draws, and by which slot of its character map.
+def font_outlines(path):
+    """The outline of every character that a font draws.
 
     Code points that are private, unassigned, surrogates, controls, formats or
-    spaces are left out, and so is what the map sends to `.notdef`. For DejaVu and
-    STIX slot and code point are the same. The map of a Computer Modern font calls
-    itself Unicode but numbers TeX's slots (`<` draws an inverted exclamation mark):
-    there the glyph's name says the code point, by Adobe's glyph list, and glyphs
-    whose name is not in the list are left out. cmsy10's `A` to `Z` are left out too:
-    named like letters, they are script capitals.
+    spaces are left out, and so are glyphs without an outline and what the character
+    map sends to `.notdef`. For DejaVu and STIX the map says the code point. The map
+    of a Computer Modern font calls itself Unicode but numbers TeX's slots (`<` is
+    an inverted exclamation mark): there the glyph's name says the code point, by
+    Adobe's glyph list, and glyphs whose name is not in the list are left out.
+    cmsy10's `A` to `Z` are left out too: named like letters, they are script.
 
     Args:
-        path: Path of a TrueType font.
+        path: `pathlib.Path` of a TrueType font.
 
     Returns:
-        Dict from code point to slot, in the order of code points.
+        Dict from code point to `matplotlib.path.Path`, in the font's units with y
+        upwards, in the order of code points.
     """
-    from fontTools import agl
     from fontTools.ttLib import TTFont
+    from matplotlib.path import Path
 
-    with TTFont(path, lazy=True) as font:
-        slots = font.getBestCmap() or {}
+    outlines = {}
+    with _quiet(), TTFont(path, lazy=True) as font:
+        glyphs = font.getGlyphSet()
+        for code, name in sorted(_characters(path, font).items()):
+            pen = _pen(glyphs)
+            glyphs[name].draw(pen)
+            if pen.codes:
+                vertices = np.array(pen.vertices, np.float64)
+                outlines[code] = Path(vertices, np.array(pen.codes, np.uint8))
+    return outlines
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps fontTools from reporting that cm fonts carry no date."""
+    logger = logging.getLogger("fontTools.ttLib.tables._h_e_a_d")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _characters(path, font):
+    """Dict from code point to name of glyph."""
     characters = {}
-    for slot, glyph in slots.items():
-        code = slot
+    for code, glyph in (font.getBestCmap() or {}).items():
         if path.name.startswith(_TEX):
-            text = agl.toUnicode(glyph)
-            if len(text) != 1 or (path.stem == _CALLIGRAPHIC and len(glyph) == 1):
+            code = _named(glyph)
+            if path.stem == _CALLIGRAPHIC and len(glyph) == 1:
                 continue
-            code = ord(text)
-        if glyph != ".notdef" and unicodedata.category(chr(code))[0] not in "CZ":
-            characters.setdefault(code, slot)
-    return dict(sorted(characters.items()))
+        if code is None or glyph == ".notdef":
+            continue
+        if unicodedata.category(chr(code))[0] not in "CZ":
+            characters.setdefault(code, glyph)
+    return characters
+
+
+def _named(glyph):
+    """The code point that Adobe's glyph list gives to a name, or None."""
+    from fontTools import agl
+
+    text = agl.toUnicode(glyph)
+    return ord(text) if len(text) == 1 else None
+
+
+def _pen(glyphs):
+    """A pen that collects vertices and codes as `matplotlib.path.Path` has them."""
+    from fontTools.pens.basePen import BasePen
+    from matplotlib.path import Path
+
+    class Collector(BasePen):
+        def __init__(self):
+            super().__init__(glyphs)
+            self.vertices, self.codes = [], []
+
+        def _add(self, code, *points):
+            self.vertices += points
+            self.codes += [code] * len(points)
+
+        def _moveTo(self, point):
+            self._add(Path.MOVETO, point)
+
+        def _lineTo(self, point):
+            self._add(Path.LINETO, point)
+
+        def _qCurveToOne(self, control, point):
+            self._add(Path.CURVE3, control, point)
+
+        def _curveToOne(self, first, second, point):
+            self._add(Path.CURVE4, first, second, point)
+
+        def _closePath(self):
+            self._add(Path.CLOSEPOLY, self.vertices[-1])
+
+    return Collector()

@@ -1,72 +1,62 @@
-"""Draws the characters of a font, each scaled to fill its image."""
-
-import math
+"""Draws outlines, each scaled to fill its image."""
 
 import numpy as np
 
-from keras_distill.data.progress import progress
-
 MARGIN = 1 / 16  # of the image, on each side
-_OVERSAMPLING = 4  # drawn at least so many times larger, then averaged
-_LARGEST = 2048  # pixels of an em; only dots would need more
+_OVERSAMPLING = 4  # drawn so many times larger, then averaged
 
 
-def draw_glyphs(path, characters, height, width, margin=MARGIN):
-    """Draws characters of one font, white (255) on black.
+def draw_outlines(outlines, height, width, margin=MARGIN):
+    """Draws outlines, white (255) on black, antialiased.
 
-    The ink's bounding box is centred and scaled, its proportions kept, until it
-    fills the image but for the margin. Every pixel is the mean of the ink in it.
+    The bounding box of each is centred and scaled, its proportions kept, until it
+    fills the image but for the margin. Nothing is hinted or rounded to pixels, so
+    outlines of one shape give one image, whatever their size and place.
 
     Args:
-        path: Path of the font file.
-        characters: Integers: slots of the font's character map.
+        outlines: Sequence of `matplotlib.path.Path`, y upwards.
         height: Pixels.
         width: Pixels.
         margin: Part of height and of width left free on each side.
 
     Returns:
-        A list with a uint8 array `(height, width)` for each character, or None
-        where it leaves no ink.
+        uint8 array `(len(outlines), height, width)`.
     """
-    from PIL import ImageFont
-
-    sizes = {}
-
-    def at(size):
-        if size not in sizes:
-            sizes[size] = ImageFont.truetype(
-                str(path), size, layout_engine=ImageFont.Layout.BASIC
-            )
-        return sizes[size]
-
-    room = (width * (1 - 2 * margin), height * (1 - 2 * margin))
-    characters = [chr(code) for code in characters]
-    return [
-        _draw(at, character, room, (width, height))
-        for character in progress(characters, len(characters), f"drawing {path.stem}")
-    ]
-
-
-def _draw(at, character, room, size):
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.transforms import Affine2D
     from PIL import Image
 
-    box = at(64).getmask(character, "L").getbbox()
-    if box is None:
-        return None
-    # By how much 64 pixels an em must grow for the ink to fill the room.
-    factor = min(room[0] / (box[2] - box[0]), room[1] / (box[3] - box[1]))
-    em = 64 * 2 ** math.ceil(math.log2(max(1.0, factor * _OVERSAMPLING)))
-    mask = at(min(em, _LARGEST)).getmask(character, "L")
-    left, top, right, bottom = mask.getbbox()
-    # Source pixels for one pixel of the image, and the part of the source that the
-    # image shows: more than there is, so the ink is laid on a larger sheet.
-    step = max((right - left) / room[0], (bottom - top) / room[1])
-    across, down = size[0] * step, size[1] * step
-    middle = (left + right) / 2, (top + bottom) / 2
-    edge = math.ceil(max(across, down))
-    sheet = Image.new("L", (mask.size[0] + 2 * edge, mask.size[1] + 2 * edge))
-    ink = Image.frombytes("L", mask.size, bytes(mask))
-    sheet.paste(ink, (edge, edge))
-    x, y = middle[0] + edge, middle[1] + edge
-    view = (x - across / 2, y - down / 2, x + across / 2, y + down / 2)
-    return np.asarray(sheet.resize(size, Image.Resampling.BOX, box=view))
+    size = (width * _OVERSAMPLING, height * _OVERSAMPLING)
+    renderer = RendererAgg(*size, dpi=72)
+    context = renderer.new_gc()
+    context.set_linewidth(0)
+    context.set_snap(False)
+    images = np.empty((len(outlines), height, width), np.uint8)
+    for image, outline in zip(images, outlines, strict=True):
+        low, high = _bounds(outline)
+        room = np.array(size) * (1 - 2 * margin)
+        scale = min(room / np.maximum(high - low, 1e-9))
+        place = Affine2D().translate(*(-(low + high) / 2)).scale(scale)
+        place.translate(*(np.array(size) / 2))
+        renderer.clear()
+        renderer.draw_path(context, outline, place, rgbFace=(0, 0, 0))
+        drawn = Image.frombuffer("RGBA", size, renderer.buffer_rgba())
+        image[:] = np.asarray(drawn.getchannel("A").reduce(_OVERSAMPLING))
+    return images
+
+
+def _bounds(outline):
+    """Lowest and highest `(x, y)` of the curve itself, not of its control points."""
+    vertices, codes = outline.vertices, outline.codes
+    on_curve = np.ones(len(codes), bool)
+    middles = []
+    quadratic = np.flatnonzero(codes == outline.CURVE3)[::2]
+    if len(quadratic):
+        on_curve[quadratic] = False
+        a, b, c = (vertices[quadratic + shift] for shift in (-1, 0, 1))
+        # Where the derivative of (1-t)^2 a + 2 t (1-t) b + t^2 c is 0, in x or in y.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = np.nan_to_num(np.clip((a - b) / (a - 2 * b + c), 0, 1))
+        middles.append((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t**2 * c)
+    points = np.concatenate([vertices[on_curve], *middles])
+    return points.min(axis=0), points.max(axis=0)

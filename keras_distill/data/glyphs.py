@@ -15,10 +15,11 @@ import zlib
 import numpy as np
 
 from keras_distill import atomic
-from keras_distill.data.fonts import font_characters, font_files
-from keras_distill.data.glyph_drawing import draw_glyphs
+from keras_distill.data.fonts import font_files, font_outlines
+from keras_distill.data.glyph_drawing import MARGIN, draw_outlines
 from keras_distill.data.image_set import ImageSet
-from keras_distill.data.look_alikes import OUTLINE, distinct, look_alikes
+from keras_distill.data.look_alikes import OUTLINE, TOLERANCE, distinct, look_alikes
+from keras_distill.data.progress import progress
 
 MIN_IMAGES = 4  # different drawings of a class
 _VERSION = 1  # of the rules by which the set is made
@@ -86,46 +87,46 @@ def glyphs(image_size=32, channels=1):
 
 def _draw(height, width):
     """Images, labels, class names and ids, as a dict of arrays."""
-    fonts = {path.stem: (path, font_characters(path)) for path in font_files()}
-    outlines, where = [], []  # Where: (font, code point, its slot in the font)
-    for name, (path, characters) in fonts.items():
-        drawn = draw_glyphs(path, characters.values(), OUTLINE, OUTLINE, margin=0)
-        for (code, slot), outline in zip(characters.items(), drawn, strict=True):
-            if outline is not None:
-                outlines.append(outline)
-                where.append((name, code, slot))
-    outlines = np.stack(outlines)
-    codes = np.array([code for _, code, _ in where])
-    classes = look_alikes(outlines, codes, [name for name, _, _ in where])
+    names, codes, outlines = [], [], []
+    files = font_files()
+    for path in progress(files, len(files), "glyphs: reading fonts"):
+        for code, outline in font_outlines(path).items():
+            names.append(path.stem)
+            codes.append(code)
+            outlines.append(outline)
+    names, codes = np.array(names), np.array(codes)
+    compared = _drawn(outlines, OUTLINE, OUTLINE, 0, "glyphs: comparing")
+    classes = look_alikes(compared, codes, names)
     # By class, then font, then code point: the first of equal drawings is kept.
-    names = sorted(fonts)
-    rank = np.array([names.index(name) for name, _, _ in where])
-    order = np.lexsort((codes, rank, classes))
-    kept = distinct(outlines, order, classes)
-    enough = np.bincount(classes[kept])[classes[kept]] >= MIN_IMAGES
-    kept = kept[enough]
-    images = np.empty((len(kept), height, width, 1), np.uint8)
-    for name, (path, _) in fonts.items():
-        mine = [row for row, one in enumerate(kept) if where[one][0] == name]
-        slots = [where[kept[row]][2] for row in mine]
-        for row, image in zip(
-            mine, draw_glyphs(path, slots, height, width), strict=True
-        ):
-            images[row, :, :, 0] = image
+    kept = distinct(compared, np.lexsort((codes, names, classes)), classes)
+    kept = kept[np.bincount(classes[kept])[classes[kept]] >= MIN_IMAGES]
+    images = _drawn(
+        [outlines[row] for row in kept], height, width, MARGIN, "glyphs: drawing"
+    )
     firsts, labels = np.unique(classes[kept], return_inverse=True)
     return {
-        "images": 255 - images,
+        "images": 255 - images[..., None],
         "labels": labels.astype(np.int32),
         "class_names": np.array(
             [f"{_code(c)} {unicodedata.name(chr(c), '(unnamed)')}" for c in firsts]
         ),
-        "ids": np.array(_ids([where[one] for one in kept], classes[kept])),
+        "ids": np.array(_ids(names[kept], codes[kept], classes[kept])),
     }
 
 
-def _ids(where, classes):
+def _drawn(outlines, height, width, margin, description):
+    parts = [outlines[start : start + 500] for start in range(0, len(outlines), 500)]
+    return np.concatenate(
+        [
+            draw_outlines(part, height, width, margin)
+            for part in progress(parts, len(parts), description)
+        ]
+    )
+
+
+def _ids(names, codes, classes):
     ids, used = [], set()
-    for (name, code, _), first in zip(where, classes, strict=True):
+    for name, code, first in zip(names, codes, classes, strict=True):
         plain = f"glyphs/{_code(first)}/{name}"
         ids.append(f"{plain}+{_code(code)}" if plain in used else plain)
         used.add(plain)
@@ -138,10 +139,7 @@ def _code(code):
 
 def _key():
     """Hash of everything the drawings depend on."""
-    from PIL import features
-
-    parts = hashlib.sha256(f"{_VERSION} {MIN_IMAGES} {OUTLINE}".encode())
-    parts.update(str(features.version("freetype2")).encode())
+    parts = hashlib.sha256(f"{_VERSION} {MIN_IMAGES} {OUTLINE} {TOLERANCE}".encode())
     for path in font_files():
         parts.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return parts.hexdigest()[:12]

@@ -47,17 +47,16 @@ def distinct(outlines, order, groups):
     kept = []
     cuts = np.flatnonzero(np.diff(groups[order])) + 1
     for rows in np.split(order, cuts):
-        close = _distances(outlines[rows].reshape(len(rows), -1)) <= TOLERANCE
-        mine = []
-        for row in range(len(rows)):
-            if not close[row, mine].any():
-                mine.append(row)
-        kept.append(rows[mine])
+        repeats = set()
+        for one, other in _close_pairs(outlines[rows]):
+            if one not in repeats:
+                repeats.add(other)
+        kept.append(np.delete(rows, list(repeats)))
     return np.concatenate(kept)
 
 
 def _close_pairs(outlines):
-    """Pairs of rows whose drawings differ by at most `TOLERANCE`."""
+    """Pairs of rows whose drawings differ by at most `TOLERANCE`, in order."""
     # Averaging over 4 x 4 pixels never makes a squared difference larger, but may
     # make the ink smaller: compared with the full ink, it misses no pair and is
     # 16 times faster.
@@ -79,14 +78,6 @@ def _close_pairs(outlines):
                 difference = np.sum((full[one] - full[other]) ** 2)
                 if difference <= TOLERANCE * min(ink[one], ink[other]):
                     yield one, other
-
-
-def _distances(flat):
-    """`(N, N)` squared differences by the smaller squared ink, in float64."""
-    flat = flat.astype(np.float64)
-    ink = np.sum(flat**2, axis=1)
-    squared = ink[:, None] + ink - 2 * flat @ flat.T
-    return squared / np.minimum(ink[:, None], ink)
 
 
 class _Groups:
