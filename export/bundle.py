@@ -5,8 +5,10 @@ was trained on and verified on images it was not; a bundle that fails a check is
 written. Classes that the run held out are both the check and the default catalogue.
 """
 
+import contextlib
 import fnmatch
 import json
+import os
 import pathlib
 import sys
 
@@ -27,11 +29,9 @@ def main(argv=None):
 
     check_out(args.out, args.overwrite)
     student, recipe = _run(args.run)
-    with _Progress(hidden=args.json) as progress:
-        progress("Reading the data", 0, 1)
-        train, evaluation = _load(recipe["arguments"], student)
-        catalogue = _catalogue(args, recipe["arguments"], student, evaluation)
-        progress("Reading the data", 1, 1)
+    train, evaluation = _load(recipe["arguments"], student)
+    catalogue = _catalogue(args, recipe["arguments"], student, evaluation)
+    with _progress() as progress:
         manifest = kd.retrieval.write_bundle(
             args.out,
             student,
@@ -113,30 +113,31 @@ def _sample(images, count, seed):
     return images.read(np.sort(rows))
 
 
-class _Progress:
-    """Bars on the error stream, one a step; nothing if that is no terminal."""
+@contextlib.contextmanager
+def _progress():
+    """A function `(what, done, total)` that draws bars on the error stream.
 
-    def __init__(self, hidden):
-        from rich.console import Console
-        from rich.progress import Progress
+    Nothing is drawn where that is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
 
-        self._hidden = hidden or not sys.stderr.isatty()
-        self._bars = Progress(
-            console=Console(stderr=True), transient=True, disable=self._hidden
-        )
-        self._tasks = {}
+    tasks = {}
 
-    def __enter__(self):
-        self._bars.start()
-        return self
+    def show(what, done, total):
+        if what not in tasks:
+            tasks[what] = bars.add_task(what, total=total)
+        bars.update(tasks[what], completed=done)
 
-    def __exit__(self, *error):
-        self._bars.stop()
-
-    def __call__(self, what, done, total):
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._tasks[what], completed=done)
+    # A copy of the stream: converting diverts the stream itself for a while.
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as stream:
+        console = Console(file=stream)
+        quiet = {"redirect_stdout": False, "redirect_stderr": False}
+        with Progress(console=console, transient=True, **quiet) as bars:
+            yield show
 
 
 def _parser():

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-QUERY_TILE = 64
+# Scores held at a time: 16 MiB of float32.
+TILE = 1 << 22
 
 
 def nearest(queries, rows, k):
@@ -19,8 +20,9 @@ def nearest(queries, rows, k):
     """
     scores = np.empty((len(queries), k), np.float32)
     indices = np.empty((len(queries), k), np.int64)
-    for start in range(0, len(queries), QUERY_TILE):
-        products = queries[start : start + QUERY_TILE] @ rows.T
+    tile = max(1, TILE // len(rows))
+    for start in range(0, len(queries), tile):
+        products = queries[start : start + tile] @ rows.T
         # The k-th best score of each: all above it belong, and the first equal ones.
         least = np.partition(products, len(rows) - k, axis=1)[:, len(rows) - k]
         for i, (product, limit) in enumerate(zip(products, least, strict=True)):

@@ -104,13 +104,18 @@ def _is_known(shape, rank):
 
 def _in_float32(student):
     """The same student with every layer in float32; itself if it is so already."""
-    layers = student._flatten_layers(include_self=True)
-    if all(layer.compute_dtype == "float32" for layer in layers):
+    if all(layer.compute_dtype == "float32" for layer in _layers(student)):
         return student
     config = keras.saving.serialize_keras_object(student)
     twin = keras.saving.deserialize_keras_object(_float32_policies(config))
     twin.set_weights(student.get_weights())
     return twin
+
+
+def _layers(layer):
+    yield layer
+    for inner in getattr(layer, "layers", ()):
+        yield from _layers(inner)
 
 
 def _float32_policies(config):

@@ -65,6 +65,33 @@ def test_numpy_and_scann_find_the_same(bundle):
     assert np.mean(rows == scann_rows) > 0.99  # near-ties may change places
 
 
+def test_a_tree_is_searched_with_scann_where_it_is_installed(monkeypatch):
+    opened = device.open_bundle(tiny_embedder.bundle())
+    asked = []
+
+    class Index:
+        def __init__(self, folder):
+            asked.append(folder)
+
+        def search(self, queries, k):
+            return np.zeros((len(queries), k)), np.full((len(queries), k), 7)
+
+    monkeypatch.setattr("keras_distill.device.bundle.ScannFolder", Index)
+    query = opened.rows[:1]
+    opened.manifest["catalogue"]["searchers"] = ["numpy", "scann"]
+    for kind, installed, first in [
+        ("brute_force", True, 0),  # numpy is as exact, and needs no other library
+        ("tree", False, 0),
+        ("tree", True, 7),
+    ]:
+        opened.manifest["catalogue"]["index"] = kind
+        monkeypatch.setattr(
+            "keras_distill.device.bundle.has_scann", lambda answer=installed: answer
+        )
+        assert opened.nearest(query, 1)[1][0, 0] == first
+    assert asked == [opened.path / "scann"]
+
+
 def test_the_float_network_can_be_chosen(bundle):
     images, _ = tiny_embedder.images()
     exact = device.open_bundle(tiny_embedder.bundle(), model="float32")

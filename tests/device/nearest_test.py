@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import keras_distill.device.nearest as device_nearest
 from keras_distill.device.nearest import nearest
 
 rng = np.random.default_rng(0)
@@ -22,7 +23,8 @@ def by_hand(queries, rows, k):
 
 
 @pytest.mark.parametrize("k", [1, 3, 150])
-def test_finds_the_rows_of_highest_cosine_in_order(k):
+def test_finds_the_rows_of_highest_cosine_in_order(k, monkeypatch):
+    monkeypatch.setattr(device_nearest, "TILE", 64 * 150)
     queries, rows = unit(130), unit(150)  # more queries than a tile
     scores, indices = nearest(queries, rows, k)
     expected = by_hand(queries, rows, k)
