@@ -115,13 +115,13 @@ def distances(a, b=None, metric="L2"):
 
 
 def safe_sqrt(x):
-    """Square root of `x` >= 0, of any shape, whose gradient at 0 is 0 instead of infinite."""
+    """Square root of `x` >= 0 whose gradient at 0 is 0 instead of infinite."""
     positive = x > 0.0
     return ops.where(positive, ops.sqrt(ops.where(positive, x, 1.0)), 0.0)
 
 
 def check_metric(metric, argument="metric"):
-    """Raises ValueError unless `metric` is a distance that `distances` knows."""
+    """Raises ValueError that names `argument` unless `distances` knows `metric`."""
     if metric not in METRICS:
         raise ValueError(
             f"`{argument}` must be one of {', '.join(METRICS)}. "
