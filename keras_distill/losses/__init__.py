@@ -1,12 +1,12 @@
 """Metric-learning losses for `compile(loss=...)`, one class a file.
 
 Every loss takes labels `(batch,)` or `(batch, 1)`, class numbers, and embeddings
-`(batch, dim)`, and computes in float32 whatever the policy. Where the formula is a
-mean over rows it returns `(batch,)`, scaled so that the plain mean (Keras's default
-reduction) is the formula; `ProxyAnchor` alone is a scalar. A sample weight therefore
-scales what a row contributes as anchor: with weight 0 it is nobody's anchor, but
-it is still positive or negative of the others, and the divisor does not change. To take
-an example out altogether, leave it out of the batch.
+`(batch, dim)`, computes in float32 whatever the policy, and returns `(batch,)`, scaled
+so that the plain mean (Keras's default reduction) is the formula. A sample weight
+therefore scales what a row adds as anchor: with weight 0 it is no anchor, but it is
+still positive or negative of the others, and the divisor does not change. To take an
+example out altogether, leave it out of the batch. (`ProxyAnchor` has no terms for
+examples: each of its rows is the whole loss.)
 """
 
 from keras_distill.losses.arc_face import ArcFace, arc_face_loss

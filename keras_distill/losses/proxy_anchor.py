@@ -56,8 +56,9 @@ class ProxyAnchor(ProxyLoss):
     LanguageGuidance_for_DML takes the mean of pull over the examples
     (`average="examples"`), which differs where classes have unequal numbers of them.
 
-    The terms belong to classes, so the result is a scalar: sample weights scale it
-    by their mean and cannot leave out an example.
+    The terms belong to classes, not to examples: every row returned is the loss of the
+    whole batch. (A scalar would escape Keras's division by the number of replicas.)
+    Sample weights scale it by their mean and cannot leave out an example.
 
     Labels are class numbers `(batch,)` or `(batch, 1)`; embeddings `(batch, dim)` are
     normalised here. The proxies need a model to train them, see `TrainableLoss`; the
@@ -97,9 +98,10 @@ class ProxyAnchor(ProxyLoss):
         self.average = average
 
     def formula(self, labels, embeddings):
-        return proxy_anchor_loss(
+        loss = proxy_anchor_loss(
             labels, embeddings, self.proxies, self.margin, self.alpha, self.average
         )
+        return ops.broadcast_to(loss, ops.shape(labels))
 
     def get_config(self):
         return {

@@ -34,8 +34,7 @@ class TrainableLoss(keras.losses.Loss):
     Args:
         num_classes: Positive integer; labels are `0 .. num_classes - 1`. In an eager
             call another label raises ValueError. In a graph, where not every device
-            can raise, such a row has value NaN (the whole loss where it is a scalar)
-            and no gradient.
+            can raise, such a row has value NaN and no gradient.
         learning_rate_multiplier: Positive float. Weights are stored divided by it and
             multiplied when used. Under optimisers that normalise the gradient (Adam
             and its kin) they move that many times faster than the model's; under
@@ -80,7 +79,8 @@ class TrainableLoss(keras.losses.Loss):
             embeddings: Float32 tensor `(batch, dim)`.
 
         Returns:
-            Float32 tensor `(batch,)` or scalar.
+            Float32 tensor `(batch,)`, whose plain mean is the loss. Not a scalar: Keras
+            does not divide a scalar by the number of replicas.
         """
         raise NotImplementedError
 

@@ -125,6 +125,12 @@ def test_no_triplet_is_zero():
     assert margin_with(BETA, dim=4, nu=1.0)([0, 0, 0], EMBEDDINGS[:3]) == 0
 
 
+def test_in_a_graph_a_label_that_is_no_class_makes_it_nan():
+    labels = tf.constant([0, 1, 0, 2, 1, 0, 9])
+    value = tf.function(margin_loss)(EMBEDDINGS, labels, ALL[:3], BETA)
+    assert np.isnan(value)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

@@ -134,6 +134,8 @@ def test_proxy_anchor_is_the_formula(average):
     expected = pull[chosen].mean() + push.mean()
     loss = with_proxies(losses.ProxyAnchor(4, 0.2, 8.0, average))
     np.testing.assert_allclose(loss(LABELS, EMBEDDINGS), expected, rtol=1e-5)
+    rows = loss.call(LABELS, EMBEDDINGS)
+    np.testing.assert_allclose(rows, np.full(6, expected), rtol=1e-5)
 
 
 @pytest.mark.parametrize("margin", [0.3, 2.5])
