@@ -15,7 +15,8 @@ class L2Normalization(keras.layers.Layer):
     not length one: the zero row stays zero, and its gradient is finite.
 
     Args:
-        epsilon: Positive float, the least squared length. Defaults to `1e-12`.
+        epsilon: Positive float, the least squared length. Small by default,
+            `1e-24`, because an untrained deep net ends in rows as short as 1e-10.
         dtype: Defaults to `"float32"` whatever the global policy: lengths and
             cosines lose too much in half precision.
         **kwargs: See `keras.layers.Layer`.
@@ -30,7 +31,7 @@ class L2Normalization(keras.layers.Layer):
         ValueError: If `epsilon` is not positive.
     """
 
-    def __init__(self, epsilon=1e-12, dtype="float32", **kwargs):
+    def __init__(self, epsilon=1e-24, dtype="float32", **kwargs):
         super().__init__(dtype=dtype, **kwargs)
         if not epsilon > 0:
             raise ValueError(f"`epsilon` must be positive. Received: epsilon={epsilon}")

@@ -1,0 +1,94 @@
+"""Every class the library registers survives a save: no argument is forgotten."""
+
+import inspect
+import json
+
+import keras
+import pytest
+
+import keras_distill as kd
+from keras_distill import layers, losses, methods
+
+LOSS = {"reduction": "sum", "name": "other"}
+LEARNED = {"num_classes": 7, "learning_rate_multiplier": 3.0, **LOSS}
+
+
+def distiller():
+    student = kd.models.embedder("separable", (16, 16, 1), dim=4)
+    return kd.Distiller(
+        student, methods=[methods.RelationalKL()], feature_layer="pooled"
+    )
+
+
+# One of each class, every argument away from its default.
+EXAMPLES = [
+    distiller(),
+    layers.L2Normalization(epsilon=1e-6, dtype="float64"),
+    layers.RandomAffine(0.2, 5.0, 0.3, 4.0, "constant", 255.0, seed=3),
+    losses.ArcFace(margin=0.4, scale=16.0, form="clamped", **LEARNED),
+    losses.Contrastive(0.9, 0.1, form="sampled", seed=3, **LOSS),
+    losses.LiftedStructure(margin=0.7, **LOSS),
+    losses.Margin(
+        margin=0.1,
+        beta=0.6,
+        nu=0.01,
+        triplets="all",
+        divisor="pairs",
+        lower_cutoff=0.4,
+        seed=3,
+        **LEARNED,
+    ),
+    losses.MultiSimilarity(1.0, 50.0, 0.6, epsilon=0.2, one_sided=True, **LOSS),
+    losses.NPairs(pairs="all", norm_weight=0.005, **LOSS),
+    losses.NTXent(temperature=0.5, **LOSS),
+    losses.NormalizedSoftmax(temperature=0.1, **LEARNED),
+    losses.ProxyAnchor(margin=0.2, alpha=16.0, average="examples", **LEARNED),
+    losses.ProxyNCA(scale=3.0, include_positive=True, **LEARNED),
+    losses.TripletHard(margin=0.5, soft=True, distance="angular", **LOSS),
+    losses.TripletSemiHard(0.5, "squared-L2", negatives="all", **LOSS),
+    methods.KerasDistillation(
+        keras.distillation.LogitsDistillation(temperature=5.0), weight=2.0, name="other"
+    ),
+    methods.RelationalKL(weight=3.0, temperature=0.5, name="other"),
+    methods.S2SD(
+        dims=(8, 16),
+        weight=5.0,
+        feature_weight=4.0,
+        temperature=0.5,
+        feature_delay=3,
+        pooling="avg",
+        criterion=losses.MultiSimilarity(alpha=1.0),
+        kernel_initializer="he_normal",
+        name="other",
+    ),
+]
+# Not saved with the model, on purpose.
+ABSENT = {"Distiller": {"teacher"}}
+
+
+def test_there_is_an_example_of_every_registered_class():
+    registered = keras.saving.get_custom_objects().items()
+    ours = {thing for key, thing in registered if key.startswith("keras_distill>")}
+    assert ours == {type(example) for example in EXAMPLES}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: type(e).__name__)
+def test_the_config_forgets_nothing(example):
+    config = example.get_config()
+    text = json.dumps(keras.saving.serialize_keras_object(example))
+    again = keras.saving.deserialize_keras_object(json.loads(text))
+    assert type(again) is type(example)
+    assert json.dumps(again.get_config(), default=str) == json.dumps(
+        config, default=str
+    )
+    absent = ABSENT.get(type(example).__name__, set())
+    for name, argument in inspect.signature(type(example)).parameters.items():
+        if argument.kind is not argument.VAR_KEYWORD and name not in absent:
+            assert config[name] != argument.default, f"{name} is not exercised"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: type(e).__name__)
+def test_its_name_in_saved_files_is_its_own(example):
+    saved = keras.saving.serialize_keras_object(example)
+    kind = type(example).__name__
+    assert saved["registered_name"] == f"keras_distill>{kind}"
