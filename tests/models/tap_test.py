@@ -11,7 +11,7 @@ from keras_distill import models
 def nested():
     inner = keras.Input((4,))
     deepest = keras.Sequential(
-        [keras.Input((4,)), layers.Dense(3, name="a")], "deepest"
+        [keras.Input((4,)), layers.Dense(3, name="a")], name="deepest"
     )
     trunk = keras.Model(inner, layers.Dense(5, name="b")(deepest(inner)), name="trunk")
     inputs = keras.Input((4,))
