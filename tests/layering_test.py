@@ -1,8 +1,10 @@
 """Imports point one way: tests -> train, export -> keras_distill -> its device part."""
 
 import ast
+import configparser
 import importlib.util
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -11,6 +13,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 ON_THE_DEVICE = {"numpy", "keras_distill.device"}
 ON_THE_DEVICE_WHEN_NEEDED = {"PIL", "ai_edge_litert", "tflite_runtime", "scann"}
+# Where the name of a distribution is not that of its module.
+MODULES = {"fonttools": "fontTools", "pillow": "PIL"}
 
 
 def imports(path):
@@ -74,6 +78,30 @@ def test_the_device_part_needs_numpy_and_an_interpreter_and_no_more():
         )
 
     assert not offences("keras_distill/device", allowed)
+
+
+def distributions(section, option):
+    """What `setup.cfg` declares, as module names."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lines = config[section][option].split("\n")
+    names = [re.match(r"[\w-]*", line)[0].lower().replace("-", "_") for line in lines]
+    return {MODULES.get(name, name) for name in names if name}
+
+
+@pytest.mark.parametrize("folder", ["keras_distill", "train", "export"])
+def test_what_is_imported_is_declared(folder):
+    needed = distributions("options", "install_requires")
+    optional = {"tflite_runtime"}  # what stands in for ai_edge_litert on a device
+    for extra in ("export", "detect", "tfds"):
+        optional |= distributions("options.extras_require", extra)
+
+    def allowed(name, inside):
+        top = name.split(".")[0]
+        ours = top in sys.stdlib_module_names or top in ("keras_distill", folder)
+        return ours or top in needed or (inside and top in optional)
+
+    assert not offences(folder, allowed)
 
 
 def test_this_test_sees_an_import_in_every_form(tmp_path, monkeypatch):
