@@ -26,7 +26,8 @@ def main(argv=None):
         )
     chosen = np.linspace(0, len(images) - 1, args.count).round().astype(int)
     for turn, row in enumerate(chosen):
-        path = args.out / (re.sub(r"[^\w+.-]+", "_", str(ids[row])) + ".png")
+        name = re.sub(r"\.[A-Za-z]{3,4}$", "", str(ids[row]))  # of an image file
+        path = args.out / (re.sub(r"[^\w+.-]+", "_", name) + ".png")
         with atomic.file(path) as temporary:
             changed(images[row], DEGREES * (-1) ** turn).save(temporary)
         print(path)

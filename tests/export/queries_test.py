@@ -26,6 +26,15 @@ def test_writes_images_named_after_what_they_show(bundle, tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_a_file_name_loses_its_suffix(bundle, tmp_path):
+    with np.load(bundle / "golden.npz") as file:
+        np.savez(
+            bundle / "golden.npz", images=file["images"][:1], ids=[["bars/42/0.jpeg"]]
+        )
+    queries.main([str(bundle), "--out", str(tmp_path / "q"), "--count", "1"])
+    assert (tmp_path / "q" / "bars_42_0.png").is_file()
+
+
 def test_they_are_like_the_original_but_not_equal(bundle, tmp_path):
     queries.main([str(bundle), "--out", str(tmp_path / "q"), "--count", "6"])
     golden = np.load(bundle / "golden.npz")["images"].astype(float)
