@@ -1,6 +1,7 @@
 """Matplotlib's fonts, and the outlines of the characters each of them really holds."""
 
 import contextlib
+import functools
 import logging
 import pathlib
 import unicodedata
@@ -10,6 +11,9 @@ import numpy as np
 _FAMILIES = ("DejaVu", "STIX", "cm")
 _TEX = "cm"  # fonts whose character map is not Unicode
 _CALLIGRAPHIC = "cmsy10"  # its A to Z are script letters
+# Names that TeX gives to other shapes than Adobe: its phi is straight, its red suits
+# are outlines.
+_TEX_NAMES = {"phi": 0x3D5, "phi1": 0x3C6, "heart": 0x2661, "diamond": 0x2662}
 
 
 def font_files():
@@ -51,11 +55,11 @@ def font_outlines(path):
     from fontTools.ttLib import TTFont
     from matplotlib.path import Path
 
-    outlines = {}
+    outlines, collector = {}, _collector()
     with _quiet(), TTFont(path, lazy=True) as font:
         glyphs = font.getGlyphSet()
         for code, name in sorted(_characters(path, font).items()):
-            pen = _pen(glyphs)
+            pen = collector(glyphs)
             glyphs[name].draw(pen)
             if pen.codes:
                 vertices = np.array(pen.vertices, np.float64)
@@ -94,17 +98,20 @@ def _named(glyph):
     """The code point that Adobe's glyph list gives to a name, or None."""
     from fontTools import agl
 
+    if glyph in _TEX_NAMES:
+        return _TEX_NAMES[glyph]
     text = agl.toUnicode(glyph)
     return ord(text) if len(text) == 1 else None
 
 
-def _pen(glyphs):
-    """A pen that collects vertices and codes as `matplotlib.path.Path` has them."""
+@functools.cache
+def _collector():
+    """A class of pens that note vertices and codes as `matplotlib.path.Path` does."""
     from fontTools.pens.basePen import BasePen
     from matplotlib.path import Path
 
     class Collector(BasePen):
-        def __init__(self):
+        def __init__(self, glyphs):
             super().__init__(glyphs)
             self.vertices, self.codes = [], []
 
@@ -125,6 +132,14 @@ def _pen(glyphs):
             self._add(Path.CURVE4, first, second, point)
 
         def _closePath(self):
-            self._add(Path.CLOSEPOLY, self.vertices[-1])
+            start = len(self.codes) - 1 - self.codes[::-1].index(Path.MOVETO)
+            if len(self.codes) - start < 3:
+                # A lone point, to which accents are anchored: it leaves no ink.
+                del self.vertices[start:], self.codes[start:]
+            else:
+                self._add(Path.CLOSEPOLY, self.vertices[-1])
 
-    return Collector()
+        def _endPath(self):
+            self._closePath()
+
+    return Collector

@@ -22,7 +22,7 @@ from keras_distill.data.look_alikes import OUTLINE, TOLERANCE, distinct, look_al
 from keras_distill.data.progress import progress
 
 MIN_IMAGES = 4  # different drawings of a class
-_VERSION = 1  # of the rules by which the set is made
+_VERSION = 2  # of the rules by which the set is made
 
 
 def glyphs(image_size=32, channels=1):

@@ -25,7 +25,7 @@ def load(
             `"tfds:omniglot"`, `"tfds:cars196"`, `"tfds:caltech_birds2011"` or
             `"tfds:stanford_online_products"`; or a folder in which a class is the
             path of the folder that holds the image, see
-            `keras_distill.data.image_folder`.
+            `keras_distill.data.image_folder` (`"./glyphs"` if it is called so).
         image_size: Pixels: one number, or `(height, width)`.
         eval_classes: Globs over class names that say which evaluate, such as
             `["Greek/*", "Tagalog/*"]`. Defaults to the data set's own split by
@@ -59,7 +59,7 @@ def load(
         return class_split(images, eval_classes)
     if name.startswith("tfds:"):
         return tfds_split(name, (height, width), eval_classes, channels, memory_limit)
-    if not pathlib.Path(name).exists() and os.sep not in name:
+    if not pathlib.Path(name).exists():
         known = ", ".join(["glyphs", *KNOWN])
         raise FileNotFoundError(
             f"The data must be an existing folder or one of: {known}. "

@@ -66,7 +66,8 @@ class RandomAffine(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Images are cast where they are sampled; `draws` keep their precision.
+        super().__init__(autocast=False, **kwargs)
         ranges = {"shift": shift, "rotation": rotation, "scale": scale, "shear": shear}
         for name, value in ranges.items():
             if not 0 <= value < math.inf:
