@@ -183,6 +183,7 @@ def _check(args):
 
 def _data(args):
     """The images to train on, and those held out: a dictionary by their role."""
+    print(f"Reading {args.data}", flush=True)
     images, evaluation = kd.data.load(
         args.data, image_size=args.image_size, eval_classes=args.eval_classes
     )
@@ -190,6 +191,12 @@ def _data(args):
     if args.validation_classes is not None:
         images, held_out["validation"] = _split(
             images, args.validation_classes, args.seed
+        )
+    for role, some in {"training": images, **held_out}.items():
+        counts = _counts(some)
+        print(
+            f"{counts['images']:>8,} images of {counts['classes']:,} classes for {role}",
+            flush=True,
         )
     return images, held_out
 
