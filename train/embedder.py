@@ -193,11 +193,8 @@ def _data(args):
             images, args.validation_classes, args.seed
         )
     for role, some in {"training": images, **held_out}.items():
-        counts = _counts(some)
-        print(
-            f"{counts['images']:>8,} images of {counts['classes']:,} classes for {role}",
-            flush=True,
-        )
+        classes = len(some.class_names)
+        print(f"{len(some):>8,} images of {classes:,} classes: {role}", flush=True)
     return images, held_out
 
 
