@@ -3,7 +3,9 @@
 import keras
 
 from keras_distill.metrics.embed import Embedder
+from keras_distill.metrics.ranking import checked_ks
 from keras_distill.metrics.retrieval_report import retrieval_report
+from keras_distill.retrieval.exact_search import METRICS
 
 
 class RetrievalEvaluation(keras.callbacks.Callback):
@@ -68,8 +70,10 @@ class RetrievalEvaluation(keras.callbacks.Callback):
                 raise ValueError(
                     f"`{name}` must be a positive integer. Received: {name}={value}"
                 )
+        if metric not in METRICS:
+            raise ValueError(f"`metric` must be one of {METRICS}. Received: {metric=}")
         self.gallery, self.queries = gallery, queries
-        self.ks, self.nmi, self.metric = tuple(ks), nmi, metric
+        self.ks, self.nmi, self.metric = checked_ks(ks), nmi, metric
         self.every, self.batch_size, self.prefix = every, batch_size, prefix
         self.last, self.history = None, {}
         self._embedder = None

@@ -2,13 +2,10 @@
 
 from keras_distill.metrics.embed import Embedder, embed
 from keras_distill.metrics.k_means import k_means
+from keras_distill.metrics.map_at_r import map_at_r, r_precision
 from keras_distill.metrics.nmi import nmi
-from keras_distill.metrics.retrieval_report import (
-    map_at_r,
-    r_precision,
-    recall_at_k,
-    retrieval_report,
-)
+from keras_distill.metrics.recall_at_k import recall_at_k
+from keras_distill.metrics.retrieval_report import retrieval_report
 from keras_distill.metrics.tar_at_far import tar_at_far, threshold_at_far
 
 __all__ = [

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_distill.metrics.ranking import checked_labels
+
 
 def embed(model, images, batch_size: int = 256):
     """Embeds a data set.
@@ -21,8 +23,8 @@ def embed(model, images, batch_size: int = 256):
 
     Raises:
         TypeError: If `images` is none of these.
-        ValueError: If there are no images, the lengths of a pair differ, or an
-            output is not of shape `(B, D)`.
+        ValueError: If there are no images or no end of them, if images and labels
+            differ in number, or an output is not of shape `(B, D)`.
     """
     return Embedder(model)(images, batch_size)
 
@@ -42,10 +44,16 @@ class Embedder:
         student = getattr(model, "student", model)
 
         # Not `predict_on_batch`: that runs the batch once on each replica under a
-        # distribution strategy, and under XLA once more for the last batch.
-        @tf.function(reduce_retracing=True)
+        # distribution strategy, and compiles once more for the last batch.
+        @tf.function(reduce_retracing=True, autograph=False)
         def forward(batch):
-            return student(tf.cast(batch, tf.float32), training=False)
+            output = student(tf.cast(batch, tf.float32), training=False)
+            if not tf.is_tensor(output) or output.shape.rank != 2:
+                raise ValueError(
+                    "The model must give one embedding an image, of shape (batch, "
+                    f"dim). Received: output={output}"
+                )
+            return tf.cast(output, tf.float32)
 
         self._forward = forward
 
@@ -55,38 +63,45 @@ class Embedder:
         full = 0
         for some_images, some_labels in _batches(images, batch_size):
             some_images = np.asarray(some_images)
+            some_labels = checked_labels(some_labels, "labels")
             count = len(some_images)
             full = max(full, count)
             if count < full:
                 # One shape, one trace; rows do not touch each other in inference.
                 padding = [(0, full - count)] + [(0, 0)] * (some_images.ndim - 1)
                 some_images = np.pad(some_images, padding, mode="edge")
-            output = self._forward(some_images)
-            shape = getattr(output, "shape", None)
-            if shape is None or len(shape) != 2 or shape[0] != full:
+            output = self._forward(some_images).numpy()
+            if not len(output) == full or count != len(some_labels):
                 raise ValueError(
-                    "The model must give one embedding an image, of shape "
-                    f"({full}, dim). Received: output="
-                    f"{type(output).__name__} of shape {shape}"
+                    "There must be one embedding and one label an image. Received: "
+                    f"{full} images, {len(output)} embeddings, "
+                    f"{len(some_labels)} labels for {count}"
                 )
-            embeddings.append(np.asarray(output[:count], np.float32))
-            labels.append(np.asarray(some_labels).reshape(count))
+            embeddings.append(output[:count])
+            labels.append(some_labels)
         if not embeddings:
-            raise ValueError(f"There are no images to embed. Received: {images=}")
+            raise ValueError(f"There are no images to embed. Received: {images!r}")
         return np.concatenate(embeddings), np.concatenate(labels)
 
 
 def _batches(images, batch_size):
+    if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be a positive integer. Received: {batch_size=}"
+        )
     if hasattr(images, "batches"):
-        return images.batches(batch_size)
-    if hasattr(images, "element_spec"):
-        return images
+        images = images.batches(batch_size)
     if isinstance(images, (tuple, list)) and len(images) == 2:
         return _sliced(*map(np.asarray, images), batch_size)
-    raise TypeError(
-        "Images come as an ImageSet, a tf.data.Dataset of (images, labels) batches "
-        f"or a pair of arrays (images, labels). Received: {type(images).__name__}"
-    )
+    spec = getattr(images, "element_spec", None)
+    if not isinstance(spec, tuple) or len(spec) != 2:
+        raise TypeError(
+            "Images come as an ImageSet, a tf.data.Dataset of (images, labels) batches "
+            f"or a pair of arrays (images, labels). Received: {images!r:.200}"
+        )
+    if images.cardinality() == -1:
+        raise ValueError(f"The images must come to an end. Received: {images!r}")
+    return images
 
 
 def _sliced(images, labels, batch_size):

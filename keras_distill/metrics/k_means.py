@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-TILE = 4096
+TILE, TRIES = 4096, 3
 
 
 class KMeans(NamedTuple):
@@ -20,7 +20,7 @@ class KMeans(NamedTuple):
 
 
 def k_means(points, k: int, iterations: int = 20, seed: int = 0) -> KMeans:
-    """Lloyd's algorithm from a k-means++ start.
+    """Lloyd's algorithm from a greedy k-means++ start.
 
     The same seed gives the same clusters. They are one local optimum of many:
     another implementation, or another seed, finds other clusters and another
@@ -65,21 +65,30 @@ def k_means(points, k: int, iterations: int = 20, seed: int = 0) -> KMeans:
 
 
 def _spread(points, squares, k, rng):
-    """k-means++ (Arthur and Vassilvitskii, 2007): far rows are likelier starts."""
+    """Greedy k-means++ (Arthur and Vassilvitskii, 2007): rows far from the chosen
+    ones are likely to be tried, and of those tried the one that helps most stays.
+    """
     chosen = [rng.integers(len(points))]
-    nearest = np.full(len(points), np.inf, np.float32)
+    nearest = _from(points, squares, chosen)[0]
     for _ in range(1, k):
-        last = points[chosen[-1]]
-        distances = squares - 2 * (points @ last) + last @ last
-        np.minimum(nearest, np.maximum(distances, 0), out=nearest)
-        nearest[chosen[-1]] = 0
         reach = np.cumsum(nearest, dtype=np.float64)
         if reach[-1] > 0:
-            at = np.searchsorted(reach, rng.random() * reach[-1], side="right")
-            chosen.append(min(at, len(points) - 1))
+            tried = np.searchsorted(reach, rng.random(TRIES) * reach[-1], "right")
+            tried = np.minimum(tried, len(points) - 1)
         else:  # fewer different rows than clusters
-            chosen.append(rng.integers(len(points)))
+            tried = rng.integers(len(points), size=1)
+        left = np.minimum(nearest, _from(points, squares, tried))
+        best = left.sum(axis=1, dtype=np.float64).argmin()
+        nearest = left[best]
+        chosen.append(tried[best])
     return points[chosen]
+
+
+def _from(points, squares, chosen):
+    """Squared distances `(len(chosen), N)`, never below 0."""
+    products = (-2 * points[chosen]) @ points.T
+    products += squares + squares[chosen, None]
+    return np.maximum(products, 0, out=products)
 
 
 def _assigned(points, squares, centroids):

@@ -2,10 +2,9 @@
 
 Three ideas make it exact, repeatable and quick:
 
-1. Rows are rounded to multiples of `2**-26` of their own scale (an error of at
-   most `2**-27`, an eighth of a float32 ulp at 1). Products of such numbers and
-   all their partial sums fit the 53 bits of a float64: a dot product has one
-   value, whatever the order of summation, the tile, the BLAS or its threads.
+1. Rows are rounded a little (`exact_rows`), so that a dot product in float64 has
+   no rounding error: one value, whatever the order of summation, the tile, the
+   BLAS or its threads.
 2. float32 products, twice as fast, only propose. What lies within their
    rounding bound of the k-th best so far is scored again in float64.
 3. A score and an index make one integer (`score_keys`), so that selection is a
@@ -20,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from keras_distill.retrieval import score_keys
+from keras_distill.retrieval import exact_rows, score_keys
 from keras_distill.retrieval.one_blas_thread import one_blas_thread
 
 METRICS = ("cosine", "euclidean")
@@ -68,7 +67,10 @@ def exact_search(
             unknown, if squared distances exceed float32, or if `exclude_self`
             and the inputs differ in length.
     """
-    queries, gallery = _matrix(queries, "queries"), _matrix(gallery, "gallery")
+    queries, gallery = (
+        exact_rows.matrix(queries, "queries"),
+        exact_rows.matrix(gallery, "gallery"),
+    )
     if isinstance(k, bool) or int(k) != k or k < 1:
         raise ValueError(f"`k` must be a positive integer. Received: k={k}")
     if exclude_self and len(queries) != len(gallery):
@@ -104,7 +106,10 @@ def search_in_blocks(queries, gallery, depths, metric="cosine", own=None):
     """
     if metric not in METRICS:
         raise ValueError(f"`metric` must be one of {METRICS}. Received: {metric=}")
-    queries, gallery = _matrix(queries, "queries"), _matrix(gallery, "gallery")
+    queries, gallery = (
+        exact_rows.matrix(queries, "queries"),
+        exact_rows.matrix(gallery, "gallery"),
+    )
     if queries.shape[1] != gallery.shape[1]:
         raise ValueError(
             "`queries` and `gallery` must have the same width. Received: "
@@ -117,8 +122,8 @@ def search_in_blocks(queries, gallery, depths, metric="cosine", own=None):
             f"{' beside the query itself' if own is not None else ''}. "
             f"Received: k={max(depths)}"
         )
-    _check_rows(queries, "queries", metric)
-    _check_rows(gallery, "gallery", metric)
+    exact_rows.check(queries, "queries", metric)
+    exact_rows.check(gallery, "gallery", metric)
     gallery = _Gallery(gallery, metric)
 
     def searched(rows):
@@ -149,35 +154,33 @@ class _Gallery:
 
     def __init__(self, rows, metric):
         self.metric = metric
-        self.rows = _rounded(rows, metric)
+        self.rows = exact_rows.rounded(rows, metric)
         self.squares, self.factors = np.ones(len(rows)), self.rows
         if metric == "euclidean":
-            self.squares = _squares(self.rows)
+            self.squares = exact_rows.squares(self.rows)
             # [2q, -1] . [g, |g|^2] = |q|^2 - |q - g|^2 in one product.
             column = self.squares[:, None].astype(np.float32)
             self.factors = np.concatenate([self.rows, column], axis=1)
-        self.edges = [0]
-        while self.edges[-1] < len(rows):
-            step = min(max(self.edges[-1], FIRST_TILE), GALLERY_TILE)
-            self.edges.append(min(self.edges[-1] + step, len(rows)))
         terms = rows.shape[1] + 16
         self.rounding = terms * 2.0**-24 / (1 - terms * 2.0**-24)
 
     def nearest(self, queries, k, own):
         """Keys `(B, k)` of the nearest to each query, descending."""
         size = len(queries)
-        rows = _rounded(queries, self.metric)
+        rows = exact_rows.rounded(queries, self.metric)
         queries = rows.astype(np.float64)
         squares, offset = np.zeros(size), np.zeros(size)
         if self.metric == "euclidean":
-            squares = offset = _squares(rows)
+            squares = offset = exact_rows.squares(rows)
             rows = np.concatenate([2 * rows, np.full((size, 1), -1, "f4")], axis=1)
         own = np.full(size, -1) if own is None else own
         best = np.zeros((size, k), np.uint64)
         worst = np.full(size, -np.inf, np.float32)
-        products = np.empty(size * GALLERY_TILE, np.float32)
-        reached = np.empty(size * GALLERY_TILE, bool)
-        for start, stop in zip(self.edges, self.edges[1:], strict=False):
+        edges = _edges(len(self.rows), k)
+        widest = np.diff(edges).max()
+        products = np.empty(size * widest, np.float32)
+        reached = np.empty(size * widest, bool)
+        for start, stop in zip(edges, edges[1:], strict=False):
             tile = slice(start, stop)
             shape = size, stop - start
             found = None
@@ -246,73 +249,28 @@ def _where_few(mask):
     return np.divmod(some[flat[some]], mask.shape[1])
 
 
-def _rounded(rows, metric):
-    """float32 rows on a grid of `2**-26` of their scale; unit rows for cosines."""
-    result = np.empty(rows.shape, np.float32)
-    for start in range(0, len(rows), GALLERY_TILE):
-        some = rows[start : start + GALLERY_TILE].astype(np.float64)
-        norms = np.sqrt(np.einsum("nd,nd->n", some, some))[:, None]
-        if metric == "cosine":
-            some /= np.where(norms == 0, 1, norms)
-            exponents = 0
-        else:
-            exponents = np.frexp(norms)[1]
-        some = np.rint(np.ldexp(some, 26 - exponents))
-        result[start : start + GALLERY_TILE] = np.ldexp(some, exponents - 26)
-    return result
-
-
-def _squares(rows):
-    """Exact squared norms `(N,)`, float64."""
-    result = np.empty(len(rows))
-    for start in range(0, len(rows), GALLERY_TILE):
-        some = rows[start : start + GALLERY_TILE].astype(np.float64)
-        np.einsum("nd,nd->n", some, some, out=result[start : start + GALLERY_TILE])
-    return result
-
-
 def _blocks(depths):
-    """Groups of queries of similar depth, of at most some 64 MB of keys."""
+    """Groups of queries of similar depth, whose tiles hold at most 2**22 scores."""
     order = np.argsort(depths, kind="stable")
     blocks = []
     while len(order):
         k = int(depths[order[:QUERY_TILE][-1]])
-        size = max(1, min(QUERY_TILE, 2**23 // (k + GALLERY_TILE)))
+        size = max(1, min(QUERY_TILE, 2**22 // max(k, GALLERY_TILE)))
         blocks.append(order[:size])
         order = order[size:]
     return blocks
+
+
+def _edges(size, k):
+    """Where the tiles of a gallery begin and end: wider where many are kept."""
+    edges = [0]
+    while edges[-1] < size:
+        step = min(max(edges[-1], FIRST_TILE), max(k, GALLERY_TILE))
+        edges.append(min(edges[-1] + step, size))
+    return edges
 
 
 def _cores():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _matrix(rows, name):
-    rows = np.asarray(rows)
-    if rows.ndim != 2 or 0 in rows.shape:
-        raise ValueError(
-            f"`{name}` must have shape (rows, dim), both above 0. "
-            f"Received: {name}.shape={rows.shape}"
-        )
-    return rows
-
-
-def _check_rows(rows, name, metric):
-    for start in range(0, len(rows), GALLERY_TILE):
-        some = rows[start : start + GALLERY_TILE].astype(np.float64)
-        finite = np.isfinite(some).all(axis=1)
-        if not finite.all():
-            at = finite.argmin()
-            raise ValueError(
-                f"`{name}` must be finite. Received: {name}[{start + at}]={some[at]}"
-            )
-        largest = np.abs(some).max(axis=1)
-        limit = 1e150 if metric == "cosine" else 1e18 / np.sqrt(rows.shape[1])
-        if largest.max() > limit:
-            at = largest.argmax()
-            raise ValueError(
-                f"`{name}` must stay below {limit:.0e} for {metric} scores. "
-                f"Received: {name}[{start + at}]={some[at]}"
-            )
