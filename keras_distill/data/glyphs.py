@@ -156,7 +156,8 @@ def _read(cache):
     if not cache.exists():
         return None
     try:
-        with np.load(cache) as file:
+        # numpy would not close a file that it finds broken.
+        with open(cache, "rb") as stream, np.load(stream) as file:
             return {
                 name: file[name] for name in ("images", "labels", "class_names", "ids")
             }

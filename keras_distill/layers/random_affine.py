@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-FILL_MODES = ("nearest", "constant", "reflect", "wrap")
+FILL_MODES = ("nearest", "constant", "reflect")
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")
@@ -30,8 +30,8 @@ class RandomAffine(keras.layers.Layer):
             Defaults to `0.1`.
         shear: Largest angle in degrees by which verticals lean. Defaults to `0.0`.
         fill_mode: What appears from outside the image: `"nearest"` repeats the
-            edge, `"constant"` is `fill_value`, `"reflect"` mirrors, `"wrap"` tiles.
-            Defaults to `"nearest"`.
+            edge, `"constant"` is `fill_value`, `"reflect"` mirrors. Defaults to
+            `"nearest"`.
         fill_value: Float for `"constant"`, in units of the image. Defaults to `0.0`.
         seed: Integer or None, for the layer's own random numbers.
         **kwargs: `name` and `dtype`, see `keras.layers.Layer`.
