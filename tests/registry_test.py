@@ -1,13 +1,17 @@
 """Every class the library registers survives a save: no argument is forgotten."""
 
+import importlib
 import inspect
 import json
+import pathlib
 
 import keras
 import pytest
 
 import keras_distill as kd
 from keras_distill import layers, losses, methods
+
+ROOT = pathlib.Path(__file__).parent.parent
 
 LOSS = {"reduction": "sum", "name": "other"}
 LEARNED = {"num_classes": 7, "learning_rate_multiplier": 3.0, **LOSS}
@@ -20,7 +24,18 @@ def distiller():
     )
 
 
-# One of each class, every argument away from its default.
+def examples():
+    """One of each class, every argument away from its default.
+
+    Those of methods stand in their own tests, so that a new method is one file and
+    one test.
+    """
+    yield from EXAMPLES
+    for path in sorted((ROOT / "tests" / "methods").glob("*_test.py")):
+        module = importlib.import_module(f"tests.methods.{path.stem}")
+        yield from module.EXAMPLES
+
+
 EXAMPLES = [
     distiller(),
     layers.L2Normalization(epsilon=1e-6, dtype="float64"),
@@ -46,21 +61,6 @@ EXAMPLES = [
     losses.ProxyNCA(scale=3.0, include_positive=True, **LEARNED),
     losses.TripletHard(margin=0.5, soft=True, distance="angular", **LOSS),
     losses.TripletSemiHard(0.5, "squared-L2", negatives="all", **LOSS),
-    methods.KerasDistillation(
-        keras.distillation.LogitsDistillation(temperature=5.0), weight=2.0, name="other"
-    ),
-    methods.RelationalKL(weight=3.0, temperature=0.5, name="other"),
-    methods.S2SD(
-        dims=(8, 16),
-        weight=5.0,
-        feature_weight=4.0,
-        temperature=0.5,
-        feature_delay=3,
-        pooling="avg",
-        criterion=losses.MultiSimilarity(alpha=1.0),
-        kernel_initializer="he_normal",
-        name="other",
-    ),
 ]
 # Not saved with the model, on purpose.
 ABSENT = {"Distiller": {"teacher"}}
@@ -69,10 +69,10 @@ ABSENT = {"Distiller": {"teacher"}}
 def test_there_is_an_example_of_every_registered_class():
     registered = keras.saving.get_custom_objects().items()
     ours = {thing for key, thing in registered if key.startswith("keras_distill>")}
-    assert ours == {type(example) for example in EXAMPLES}
+    assert ours == {type(example) for example in examples()}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("example", list(examples()), ids=lambda e: type(e).__name__)
 def test_the_config_forgets_nothing(example):
     config = example.get_config()
     text = json.dumps(keras.saving.serialize_keras_object(example))
@@ -87,7 +87,7 @@ def test_the_config_forgets_nothing(example):
             assert config[name] != argument.default, f"{name} is not exercised"
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("example", list(examples()), ids=lambda e: type(e).__name__)
 def test_its_name_in_saved_files_is_its_own(example):
     saved = keras.saving.serialize_keras_object(example)
     kind = type(example).__name__

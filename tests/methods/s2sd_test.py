@@ -9,6 +9,20 @@ import keras_distill as kd
 from keras_distill import methods
 from keras_distill.methods.s2sd import pool_features
 
+EXAMPLES = [
+    methods.S2SD(
+        dims=(8, 16),
+        weight=5.0,
+        feature_weight=4.0,
+        temperature=0.5,
+        feature_delay=3,
+        pooling="avg",
+        criterion=kd.losses.MultiSimilarity(alpha=1.0),
+        kernel_initializer="he_normal",
+        name="other",
+    ),
+]
+
 
 class TripletMargin(keras.losses.Loss):
     """`margin_loss` on given triplets and given beta, as the reference drew them."""
