@@ -7,9 +7,9 @@ import warnings
 
 import numpy as np
 
-from keras_distill.data.image_set import ImageSet, digest, read_file
+from keras_distill.data.image_set import ImageSet, digest, opened
 from keras_distill.data.progress import progress
-from keras_distill.device.read_image import is_grey
+from keras_distill.device.read_image import is_grey, read_image
 
 SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"]
@@ -94,7 +94,7 @@ def checked_files(name, files, ids, classes, image_size, channels, memory_limit)
 
         def check(row):
             try:
-                image = read_file(files[row], shape)
+                image = read_image(opened(files[row]), shape)
             except (ValueError, OSError) as error:
                 reasons[row] = _reason(error)
                 return
@@ -146,7 +146,7 @@ def _paths(root):
 
 def _grey_or_broken(file):
     try:
-        return is_grey(file)
+        return is_grey(opened(file))
     except (ValueError, OSError):
         return True  # It is skipped when it is read, and decides nothing.
 

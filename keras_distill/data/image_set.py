@@ -95,7 +95,7 @@ class ImageSet:
             return self._array[np.asarray(indices, dtype=np.int64)]
         images = np.empty((len(indices), *self.image_shape), np.uint8)
         for row, index in enumerate(indices):
-            images[row] = read_file(self._files[index], self.image_shape)
+            images[row] = read_image(opened(self._files[index]), self.image_shape)
         return images
 
     def gather(self, indices):
@@ -138,7 +138,7 @@ class ImageSet:
         images = np.empty((len(self), *self.image_shape), np.uint8)
 
         def fill(row):
-            images[row] = read_file(self._files[row], self.image_shape)
+            images[row] = read_image(opened(self._files[row]), self.image_shape)
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(fill, range(len(self))):
@@ -248,10 +248,9 @@ class ImageSet:
             )
 
 
-def read_file(file, image_shape):
-    """`read_image` of a path or of the bytes of a file."""
-    stream = io.BytesIO(file) if isinstance(file, bytes) else file
-    return read_image(stream, image_shape)
+def opened(file):
+    """What `read_image` takes, of a path or of the bytes of a file."""
+    return io.BytesIO(file) if isinstance(file, bytes) else file
 
 
 def digest(image):

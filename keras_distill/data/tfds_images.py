@@ -6,6 +6,10 @@ from keras_distill.data.class_split import check_pairs, class_split
 from keras_distill.data.image_folder import checked_files
 from keras_distill.data.progress import progress
 
+# Of each data set: the feature that numbers the classes, how a record's class is
+# called, and whether `train` and `test` share classes. Those that do are split by
+# number instead.
+
 
 def _omniglot(record, features):
     alphabet = features["alphabet"].int2str(int(record["alphabet"]))
@@ -17,18 +21,21 @@ def _products(record, features):
     return f"{kind}/{int(record['class_id']):05d}"
 
 
-def _label(record, features):
+def _cars(record, features):
     return features["label"].int2str(int(record["label"]))
 
 
-# What names the class of a record, and by what key classes are numbered. The splits
-# of the first two share no class; those of the others hold every class.
-_OPEN = {
-    "tfds:omniglot": _omniglot,
-    "tfds:stanford_online_products": _products,
+def _birds(record, features):
+    return record["label_name"].decode()
+
+
+_SETS = {
+    "tfds:omniglot": ("label", _omniglot, False),
+    "tfds:cars196": ("label", _cars, True),
+    "tfds:caltech_birds2011": ("label", _birds, True),
+    "tfds:stanford_online_products": ("class_id", _products, False),
 }
-_CLOSED = {"tfds:cars196": _label, "tfds:caltech_birds2011": _label}
-KNOWN = (*_OPEN, *_CLOSED)
+KNOWN = tuple(_SETS)
 
 
 def tfds_split(name, image_size, eval_classes, channels, memory_limit):
@@ -48,7 +55,8 @@ def tfds_split(name, image_size, eval_classes, channels, memory_limit):
         memory_limit: Bytes.
 
     Returns:
-        `(train, evaluation)`, both `ImageSet`. Ids are `name/split/number`.
+        `(train, evaluation)`, both `ImageSet`. Ids are `name/split/number`; classes
+        are in the order of the data set's labels.
 
     Raises:
         ImportError: If tensorflow-datasets is not installed.
@@ -62,7 +70,7 @@ def tfds_split(name, image_size, eval_classes, channels, memory_limit):
     if eval_classes is not None:
         return class_split(images, eval_classes)
     train = images.take_classes(lambda one: one not in test_classes)
-    evaluation = images.take_classes(test_classes)
+    evaluation = images.take_classes(lambda one: one in test_classes)
     check_pairs(train, "train")
     check_pairs(evaluation, "evaluate")
     return train, evaluation
@@ -76,31 +84,29 @@ def _read(name, image_size, channels, memory_limit):
         raise ImportError(
             f"{name} needs TensorFlow Datasets: pip install 'keras_distill[tfds]'"
         ) from error
+    number, class_name, shared = _SETS[name]
     builder = tfds.builder(name.removeprefix("tfds:"))
     builder.download_and_prepare()
     features = builder.info.features
-    naming = _OPEN.get(name) or _CLOSED[name]
-    files, ids, classes, split_of = [], [], [], {}
+    encoded = {
+        key: tfds.decode.SkipDecoding()
+        for key, feature in features.items()
+        if isinstance(feature, tfds.features.Image)
+    }
+    files, ids, classes, numbers, test_classes = [], [], [], [], set()
     for split in ("train", "test"):
-        dataset = builder.as_dataset(
-            split=split,
-            shuffle_files=False,
-            decoders={"image": tfds.decode.SkipDecoding()},
-        )
+        dataset = builder.as_dataset(split=split, shuffle_files=False, decoders=encoded)
         count = builder.info.splits[split].num_examples
         records = progress(dataset.as_numpy_iterator(), count, f"{name} {split}")
-        for number, record in enumerate(records):
+        for position, record in enumerate(records):
             files.append(record["image"])
-            ids.append(f"{name}/{split}/{number:06d}")
-            classes.append(naming(record, features))
-            split_of.setdefault(classes[-1], split)
-    if name in _CLOSED:
-        labels = features["label"].names
-        test_classes = set(labels[len(labels) // 2 :])
-    else:
-        test_classes = {one for one, split in split_of.items() if split == "test"}
-    # Classes in the order of the data set's labels, whatever that of the records.
-    order = np.argsort(_ranks(classes, features, name), kind="stable")
+            ids.append(f"{name}/{split}/{position:06d}")
+            classes.append(class_name(record, features))
+            numbers.append(int(record[number]))
+            half = features[number].num_classes // 2
+            if numbers[-1] >= half if shared else split == "test":
+                test_classes.add(classes[-1])
+    order = np.argsort(numbers, kind="stable")
     images = checked_files(
         name,
         [files[row] for row in order],
@@ -110,11 +116,4 @@ def _read(name, image_size, channels, memory_limit):
         channels,
         memory_limit,
     )
-    return images, test_classes & set(images.class_names)
-
-
-def _ranks(classes, features, name):
-    if name in _CLOSED:
-        return [features["label"].str2int(one) for one in classes]
-    rank = {one: number for number, one in enumerate(sorted(set(classes)))}
-    return [rank[one] for one in classes]
+    return images, test_classes
