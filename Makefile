@@ -47,11 +47,11 @@ demo-begin: $(INSTALLED)
 
 $(RUN)/metrics.json: | $(INSTALLED)
 	$(VENV) -m train.embedder --data glyphs --method s2sd --backbone conv4 --dim 32 \
-	  --out $(RUN) $(if $(wildcard $(RUN)/recipe.json),--resume)
+	  $(if $(wildcard $(RUN)/recipe.json),--resume) --out $(RUN)
 
 $(BUNDLE)/manifest.json: $(RUN)/metrics.json | $(INSTALLED)
-	$(VENV) -m export.bundle $(RUN) --catalogue glyphs --out $(BUNDLE) \
-	  $(if $(wildcard $(BUNDLE)),--overwrite)
+	$(VENV) -m export.bundle $(RUN) --catalogue glyphs \
+	  $(if $(wildcard $(BUNDLE)),--overwrite) --out $(BUNDLE)
 
 $(QUERIES)/.made: $(BUNDLE)/manifest.json | $(INSTALLED)
 	$(VENV) -m export.queries $(BUNDLE) --count 4 --out $(QUERIES)

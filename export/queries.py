@@ -1,4 +1,4 @@
-"""Write query images to try a bundle with: some of its catalogue, turned and blurred.
+"""Write query images to try a bundle with: some of its catalogue, turned a little.
 
 They are made from `golden.npz`, so that neither the data nor TensorFlow is needed.
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_distill import atomic, command_line
 
-SIZE, DEGREES, BLUR = 3, 9.0, 0.5  # times the network's input; pixels of that input
+DEGREES = 6.0  # within what the training augments by
 
 
 def main(argv=None):
@@ -29,35 +29,33 @@ def main(argv=None):
         name = re.sub(r"\.[A-Za-z]{3,4}$", "", str(ids[row]))  # of an image file
         path = args.out / (re.sub(r"[^\w+.-]+", "_", name) + ".png")
         with atomic.file(path) as temporary:
-            changed(images[row], DEGREES * (-1) ** turn).save(temporary)
+            turned(images[row], DEGREES * (-1) ** turn).save(temporary)
         print(path)
 
 
-def changed(image, degrees):
-    """An image of the catalogue as a camera might see it.
+def turned(image, degrees):
+    """An image of the catalogue as a camera held askew would see it.
 
     Args:
         image: uint8 array `(height, width, channels)`.
         degrees: By how much it is turned, against the clock.
 
     Returns:
-        A `PIL.Image.Image` of `SIZE` times the width and height.
+        A `PIL.Image.Image` of the same size; corners are filled with the colour of
+        the first pixel.
     """
-    from PIL import Image, ImageFilter
+    from PIL import Image
 
-    height, width, channels = image.shape
-    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
-    picture = picture.resize((SIZE * width, SIZE * height), Image.Resampling.BICUBIC)
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     background = picture.getpixel((0, 0))
-    picture = picture.rotate(degrees, Image.Resampling.BICUBIC, fillcolor=background)
-    return picture.filter(ImageFilter.GaussianBlur(SIZE * BLUR))
+    return picture.rotate(degrees, Image.Resampling.BICUBIC, fillcolor=background)
 
 
 def _parser():
     parser = command_line.parser(
         "export.queries",
-        "Write some images of a bundle's catalogue, enlarged, turned and blurred, "
-        "to search the bundle with.",
+        "Write some images of a bundle's catalogue, turned a little, to search the "
+        "bundle with.",
         "BUNDLE --out FOLDER [options]",
         "python -m export.queries bundles/glyphs --out queries --count 3",
     )

@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 ON_THE_DEVICE = {"numpy", "keras_distill.device"}
 ON_THE_DEVICE_WHEN_NEEDED = {"PIL", "ai_edge_litert", "tflite_runtime", "scann"}
 # Where the name of a distribution is not that of its module.
-MODULES = {"fonttools": "fontTools", "pillow": "PIL"}
+MODULES = {"faiss_cpu": "faiss", "fonttools": "fontTools", "pillow": "PIL"}
 
 
 def imports(path):
@@ -93,7 +93,9 @@ def distributions(section, option):
 def test_what_is_imported_is_declared(folder):
     needed = distributions("options", "install_requires")
     optional = {"tflite_runtime"}  # what stands in for ai_edge_litert on a device
-    for extra in ("export", "detect", "tfds"):
+    extras = ["export", "detect", "tfds"]
+    extras += ["test"] if folder != "keras_distill" else []
+    for extra in extras:
         optional |= distributions("options.extras_require", extra)
 
     def allowed(name, inside):
