@@ -5,8 +5,9 @@ Three ideas make it exact, repeatable and quick:
 1. Rows are rounded a little (`exact_rows`), so that a dot product in float64 has
    no rounding error: one value, whatever the order of summation, the tile, the
    BLAS or its threads.
-2. float32 products, twice as fast, only propose. What lies within their
-   rounding bound of the k-th best so far is scored again in float64.
+2. float32 products, twice as fast, only propose: the best `k` and a few more are
+   scored again in float64. Where rounding might have hidden a better row behind
+   those (the last one proposed is too near to the k-th), all rows are.
 3. A score and an index make one integer (`score_keys`), so that selection is a
    partition of integers and ties need no care.
 """
@@ -150,96 +151,121 @@ def search_in_blocks(queries, gallery, depths, metric="cosine", own=None):
 
 
 class _Gallery:
-    """A gallery made ready: rounded and cut into tiles."""
+    """A gallery made ready: rounded, with what float32 products need."""
 
     def __init__(self, rows, metric):
         self.metric = metric
         self.rows = exact_rows.rounded(rows, metric)
-        self.squares, self.factors = np.ones(len(rows)), self.rows
+        self.squares, self.factors = None, self.rows
         if metric == "euclidean":
             self.squares = exact_rows.squares(self.rows)
             # [2q, -1] . [g, |g|^2] = |q|^2 - |q - g|^2 in one product.
             column = self.squares[:, None].astype(np.float32)
             self.factors = np.concatenate([self.rows, column], axis=1)
-        terms = rows.shape[1] + 16
-        self.rounding = terms * 2.0**-24 / (1 - terms * 2.0**-24)
+        # Of a float32 product, as a share of the sum of its terms' magnitudes; with
+        # room for what is rounded before and after it.
+        terms = (self.factors.shape[1] + 8) * 2.0**-24
+        self.rounding = terms / (1 - terms)
 
     def nearest(self, queries, k, own):
         """Keys `(B, k)` of the nearest to each query, descending."""
-        size = len(queries)
         rows = exact_rows.rounded(queries, self.metric)
         queries = rows.astype(np.float64)
-        squares, offset = np.zeros(size), np.zeros(size)
+        own = np.full(len(rows), -1) if own is None else own
+        more = k + k // 8 + 9
+        if more > len(self.rows) // 16:
+            return self._all_scored(queries, own, k)
+        factors, magnitude = rows, 1.0
         if self.metric == "euclidean":
-            squares = offset = exact_rows.squares(rows)
-            rows = np.concatenate([2 * rows, np.full((size, 1), -1, "f4")], axis=1)
-        own = np.full(size, -1) if own is None else own
+            factors = np.concatenate(
+                [2 * rows, np.full((len(rows), 1), -1, np.float32)], axis=1
+            )
+            magnitude = exact_rows.squares(rows) + 3 * self.squares.max()
+
+        def propose(start, stop, out):
+            return np.matmul(factors, self.factors[start:stop].T, out=out)
+
+        proposed = self._best(len(rows), more, propose)
+        guesses, indices = score_keys.unpacked(proposed)
+        others = indices != own[:, None]
+        # Sorted, so that the k-th that is not the query is at k - 1 or at k.
+        at = k - 1 + ~others[:, :k].all(axis=1)
+        gap = guesses[np.arange(len(rows)), at].astype(np.float64) - guesses[:, -1]
+        row, column = np.nonzero(others)
+        pairs = row, indices[row, column]
+        keys = np.zeros(proposed.shape, np.uint64)
+        scores = self._score_pairs(queries, *pairs)
+        keys[row, column] = score_keys.packed(scores, pairs[1])
+        keys = score_keys.descending(keys)[:, :k]
+        unsure = np.flatnonzero(gap <= 2 * self.rounding * magnitude)
+        if len(unsure):
+            keys[unsure] = self._all_scored(queries[unsure], own[unsure], k)
+        return keys
+
+    def _all_scored(self, queries, own, k):
+        """`nearest` from exact scores alone."""
+
+        def score(start, stop, out):
+            tile = slice(start, stop)
+            dots = queries @ self.rows[tile].astype(np.float64).T
+            out[:] = self._scores(dots, queries[:, None], tile)
+            inside = (own >= start) & (own < stop)
+            out[inside, own[inside] - start] = -np.inf
+            return out
+
+        return self._best(len(queries), k, score)
+
+    def _best(self, size, k, score):
+        """Keys `(size, k)` of the highest scores, descending.
+
+        `score(start, stop, out)` fills `out (size, stop - start)`.
+        """
         best = np.zeros((size, k), np.uint64)
         worst = np.full(size, -np.inf, np.float32)
         edges = _edges(len(self.rows), k)
-        widest = np.diff(edges).max()
-        products = np.empty(size * widest, np.float32)
-        reached = np.empty(size * widest, bool)
+        buffer = np.empty(size * np.diff(edges).max(), np.float32)
+        mask = np.empty(len(buffer), bool)
         for start, stop in zip(edges, edges[1:], strict=False):
-            tile = slice(start, stop)
             shape = size, stop - start
-            found = None
-            if worst.min() > -np.inf:
-                # By how much a float32 product may be wrong, and then some.
-                error = self.rounding * (squares + 2 * self.squares[tile].max())
-                bar = (worst + offset - error - 1e-37).astype(np.float32)
-                some = products[: size * shape[1]].reshape(shape)
-                mask = reached[: size * shape[1]].reshape(shape)
-                np.matmul(rows, self.factors[tile].T, out=some)
-                found = _where_few(np.greater_equal(some, bar[:, None], out=mask))
-            if found is not None:
-                row, column = found[0], found[1] + start
-                scores = self._score_pairs(queries, squares, row, column)
-                keep = (scores > worst[row]) & (column != own[row])
-                row, column, scores = row[keep], column[keep], scores[keep]
+            scores = score(start, stop, buffer[: size * shape[1]].reshape(shape))
+            better = mask[: scores.size].reshape(shape)
+            # A later row must be strictly better: the earlier one wins a tie.
+            found = _where_few(np.greater(scores, worst[:, None], out=better))
+            if found is None:
+                keys = score_keys.packed(scores, np.arange(start, stop))
+                table = np.concatenate([best, keys], axis=1)
+                best, worst = score_keys.largest(table, k)
             else:
-                scores = self._scores(
-                    queries @ self.rows[tile].astype(np.float64).T,
-                    squares[:, None],
-                    tile,
-                )
-                inside = (own >= start) & (own < stop)
-                scores[inside, own[inside] - start] = -np.inf
-                found = _where_few(scores > worst[:, None])
-                if found is None:
-                    keys = score_keys.packed(scores, np.arange(start, stop))
-                    table = np.concatenate([best, keys], axis=1)
-                    best, worst = score_keys.largest(table, k)
-                    continue
                 row, column = found
-                scores, column = scores[row, column], column + start
-            score_keys.merge(best, worst, row, score_keys.packed(scores, column))
-        return np.sort(best, axis=1)[:, ::-1]
+                keys = score_keys.packed(scores[row, column], column + start)
+                score_keys.merge(best, worst, row, keys)
+        return score_keys.descending(best)
 
-    def _score_pairs(self, queries, squares, row, column):
+    def _score_pairs(self, queries, row, column):
         """Exact scores `(P,)` of query `row[p]` with gallery row `column[p]`."""
-        dots = np.empty(len(row))
+        scores = np.empty(len(row), np.float32)
         for start in range(0, len(row), PAIRS):
             some = slice(start, start + PAIRS)
-            rows = self.rows[column[some]].astype(np.float64)
-            np.einsum("pd,pd->p", queries[row[some]], rows, out=dots[some])
-        return self._scores(dots, squares[row], column)
+            left, where = queries[row[some]], column[some]
+            dots = np.einsum("pd,pd->p", left, self.rows[where].astype(np.float64))
+            scores[some] = self._scores(dots, left, where)
+        return scores
 
-    def _scores(self, dots, squares, where):
+    def _scores(self, dots, queries, where):
         """float32 scores from exact products, elementwise: for tiles and pairs."""
         if self.metric == "cosine":
             np.clip(dots, -1.0, 1.0, out=dots)
         else:
             dots *= 2
             dots -= self.squares[where]
-            dots -= squares
+            dots -= np.einsum("...d,...d->...", queries, queries)
             np.minimum(dots, 0.0, out=dots)
         return dots.astype(np.float32) + np.float32(0)  # keys know no -0.0
 
 
 def _where_few(mask):
     """Where `(B, T)` bools are true, row by row; None if that is in many places."""
-    if np.count_nonzero(mask) > mask.size // 32:
+    if np.count_nonzero(mask) > mask.size // 16:
         return None
     flat = mask.ravel()
     words = len(flat) // 8 * 8

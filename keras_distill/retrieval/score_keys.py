@@ -57,3 +57,8 @@ def largest(table, k):
     """
     table.partition(table.shape[1] - k, axis=1)
     return table[:, -k:], unpacked(table[:, -k])[0]
+
+
+def descending(keys):
+    """The keys of each row, sorted."""
+    return np.sort(keys, axis=1)[:, ::-1]

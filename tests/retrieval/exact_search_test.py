@@ -35,10 +35,12 @@ def small_tiles(monkeypatch, queries=7, first=5, gallery=16, pairs=3):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("k", [1, 6, 150])
-def test_is_the_sorted_scores(metric, k, monkeypatch):
+@pytest.mark.parametrize(
+    "k, size", [(1, 150), (6, 150), (150, 150), (1, 900), (40, 900)]
+)
+def test_is_the_sorted_scores(metric, k, size, monkeypatch):
     small_tiles(monkeypatch)
-    queries, gallery = rng.normal(size=(40, 6)), rng.normal(size=(150, 6))
+    queries, gallery = rng.normal(size=(40, 6)), rng.normal(size=(size, 6))
     scores, indices = exact_search(queries, gallery, k, metric)
     expected = by_hand(queries, gallery, metric)
     assert scores.dtype == np.float32 and scores.shape == indices.shape == (40, k)
@@ -50,15 +52,16 @@ def test_is_the_sorted_scores(metric, k, monkeypatch):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("exclude_self", [False, True])
-def test_ties_go_to_the_lower_index(metric, exclude_self, monkeypatch):
+@pytest.mark.parametrize("k, size", [(60, 200), (9, 500)])
+def test_ties_go_to_the_lower_index(metric, exclude_self, k, size, monkeypatch):
     # Corners of a cube: scores are exact in any arithmetic, and nearly all tie.
     small_tiles(monkeypatch)
-    rows = rng.choice([-1.0, 1.0], size=(200, 4))
+    rows = rng.choice([-1.0, 1.0], size=(size, 4))
     expected = by_hand(rows, rows, metric)
     if exclude_self:
         np.fill_diagonal(expected, -np.inf)
-    order = np.argsort(-expected, axis=1, kind="stable")[:, :60]
-    scores, indices = exact_search(rows, rows, 60, metric, exclude_self)
+    order = np.argsort(-expected, axis=1, kind="stable")[:, :k]
+    scores, indices = exact_search(rows, rows, k, metric, exclude_self)
     np.testing.assert_array_equal(indices, order)
     np.testing.assert_array_equal(scores, np.take_along_axis(expected, order, axis=1))
 
@@ -77,12 +80,17 @@ def test_duplicates_tie_wherever_they_lie():
 
 
 def test_a_query_is_left_out_by_its_index_and_its_duplicates_stay():
-    half = rng.normal(size=(50, 8))
-    rows = np.concatenate([half, half])
-    _, indices = exact_search(rows, rows, 1, exclude_self=True)
-    np.testing.assert_array_equal(indices[:, 0], (np.arange(100) + 50) % 100)
-    _, indices = exact_search(rows, rows, 99, exclude_self=True)
-    assert not (indices == np.arange(100)[:, None]).any()
+    half = rng.normal(size=(250, 8))
+    rows, places = np.concatenate([half, half]), np.arange(500)
+    true = by_hand(rows, rows, "cosine")
+    np.fill_diagonal(true, -np.inf)
+    for k in (1, 7, 499):
+        scores, indices = exact_search(rows, rows, k, exclude_self=True)
+        np.testing.assert_array_equal(indices[:, 0], (places + 250) % 500)
+        assert not (indices == places[:, None]).any()
+        np.testing.assert_allclose(
+            scores, -np.sort(-true, axis=1)[:, :k], rtol=1e-6, atol=2e-7
+        )
 
 
 @pytest.mark.parametrize("metric", METRICS)
