@@ -7,6 +7,7 @@ training classes with `--validation-classes`.
 """
 
 import argparse
+import math
 import pathlib
 import shutil
 import statistics
@@ -23,7 +24,7 @@ DEFAULTS = {
     "dim": 32,
     "method": "s2sd",
     "loss": "multi_similarity",
-    "epochs": 20,
+    "epochs": None,  # as many as make STEPS
     "classes_per_batch": 28,
     "images_per_class": 4,
     "learning_rate": 2e-3,
@@ -31,8 +32,9 @@ DEFAULTS = {
     "augment": True,
     "seed": 0,
 }
+STEPS = 3000  # Data sets differ a hundredfold in size, a small net's need does not.
 WARM_UP = 0.05  # of all steps; then a cosine down to 0
-AFFINE = {"shift": 0.1, "rotation": 10.0, "scale": 0.15, "shear": 10.0}
+AFFINE = {"shift": 0.08, "rotation": 12.0, "scale": 0.2, "shear": 12.0}
 
 EXAMPLE = """\
 python -m train.embedder --data glyphs --method s2sd --out runs/glyphs
@@ -59,7 +61,8 @@ def train(args, arguments, resume):
 
     keras.utils.set_random_seed(args.seed)
     kd.losses.needs_num_classes(args.loss)  # an unknown one is refused at once
-    terms = methods.make(args.method, methods.options(args.method_options))
+    options = methods.options(args.method_options)
+    terms = methods.make(args.method, options)
     images, held_out = _data(args)
     criterion = _loss(args, len(images.class_names))
     student = kd.models.embedder(
@@ -76,8 +79,10 @@ def train(args, arguments, resume):
         first_epoch=record.epochs_done,
     )
     steps = int(batches.cardinality())
+    epochs = args.epochs or math.ceil(STEPS / steps)
+    print(f"{epochs:>8,} epochs of {steps:,} steps", flush=True)
     distiller = kd.Distiller(student, methods=terms)
-    distiller.compile(_optimizer(args, steps), loss=criterion)
+    distiller.compile(_optimizer(args, epochs * steps), loss=criterion)
     data = {
         "name": images.name,
         "fingerprint": images.fingerprint(),
@@ -88,11 +93,17 @@ def train(args, arguments, resume):
     if resume:
         run_folder.check_data(args.out, data)
     else:
-        run_folder.begin(args.out, arguments, data)
+        resolved = {
+            "epochs": epochs,
+            "steps": epochs * steps,
+            "method_options": methods.with_defaults(args.method, options),
+            "augmentation": AFFINE if args.augment else None,
+        }
+        run_folder.begin(args.out, arguments, data, resolved)
 
     try:
         an_epoch = steps * args.classes_per_batch * args.images_per_class
-        _fit(args, distiller, batches, an_epoch, held_out, record)
+        _fit(args.out, distiller, batches, epochs, an_epoch, held_out, record)
         _finish(args.out, distiller.student, images, held_out, record, an_epoch)
     except KeyboardInterrupt:
         print(
@@ -102,7 +113,7 @@ def train(args, arguments, resume):
         raise SystemExit(130) from None
 
 
-def _fit(args, distiller, batches, an_epoch, held_out, record):
+def _fit(out, distiller, batches, epochs, an_epoch, held_out, record):
     import keras
 
     from train.progress import EpochLine, Stopwatch
@@ -112,14 +123,14 @@ def _fit(args, distiller, batches, an_epoch, held_out, record):
     if "validation" in held_out:
         callbacks.append(kd.callbacks.RetrievalEvaluation(held_out["validation"]))
     callbacks.append(
-        keras.callbacks.TensorBoard(args.out / "tensorboard", write_graph=False)
+        keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)
     )
     callbacks.append(record)
     if not terminal:  # After the record: an epoch that was told of is kept.
         callbacks.append(EpochLine(an_epoch))
     distiller.fit(
         batches,
-        epochs=args.epochs,
+        epochs=epochs,
         initial_epoch=record.epochs_done,
         verbose=1 if terminal else 0,
         callbacks=callbacks,
@@ -167,7 +178,7 @@ def _measured(embed, held_out, epoch):
 
 def _check(args):
     for name, least in (("epochs", 1), ("seed", 0)):
-        if getattr(args, name) < least:
+        if getattr(args, name) is not None and getattr(args, name) < least:
             raise ValueError(
                 f"--{name} must be at least {least}. Received: {getattr(args, name)}"
             )
@@ -227,10 +238,10 @@ def _optimizer(args, steps):
     """AdamW under a rate that is a function of the step: a resumed run follows it."""
     import keras
 
-    warm_up = max(1, round(WARM_UP * args.epochs * steps))
+    warm_up = max(1, round(WARM_UP * steps))
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,
-        decay_steps=max(1, args.epochs * steps - warm_up),
+        decay_steps=max(1, steps - warm_up),
         warmup_target=args.learning_rate,
         warmup_steps=warm_up,
     )
@@ -290,7 +301,7 @@ def _parser():
         action=argparse.BooleanOptionalAction,
         help="shift, turn, scale and shear training images",
     )
-    add("--epochs", type=int, help="(%(default)s)")
+    add("--epochs", type=int, help=f"(as many as make {STEPS:,} steps)")
     add("--classes-per-batch", type=int, metavar="P", help="(%(default)s)")
     add("--images-per-class", type=int, metavar="K", help="(%(default)s)")
     add("--learning-rate", type=float, metavar="RATE", help="(%(default)s)")

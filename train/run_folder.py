@@ -61,13 +61,14 @@ def check(out, arguments, resume=False, overwrite=False):
     return "finished" if (out / "metrics.json").is_file() else "unfinished"
 
 
-def begin(out, arguments, data):
+def begin(out, arguments, data, resolved):
     """Empties the folder and writes the recipe, which is returned as well.
 
     Args:
         out: Path of the run folder, which `check` called `"new"`.
         arguments: Dictionary of every argument of the program.
         data: Dictionary that says which images these are.
+        resolved: Dictionary of what the program made of arguments left open.
     """
     out = pathlib.Path(out)
     if out.exists():
@@ -76,6 +77,7 @@ def begin(out, arguments, data):
     recipe = {
         "command": ["python", "-m", *_command()],
         "arguments": arguments,
+        "resolved": resolved,
         "seed": arguments["seed"],
         "versions": {
             "python": platform.python_version(),

@@ -11,7 +11,7 @@ DATA = {"name": "glyphs", "fingerprint": "0a", "train": {"classes": 2, "images":
 @pytest.fixture
 def run(tmp_path):
     out = tmp_path / "run"
-    run_folder.begin(out, ARGUMENTS, DATA)
+    run_folder.begin(out, ARGUMENTS, DATA, {})
     return out
 
 
@@ -40,7 +40,7 @@ def test_a_run_can_be_replaced_and_is_left_alone_until_the_new_one_begins(run):
     (run / "student.keras").write_bytes(b"old")
     assert run_folder.check(run, ARGUMENTS, overwrite=True) == "new"
     assert (run / "student.keras").exists()
-    run_folder.begin(run, ARGUMENTS, DATA)
+    run_folder.begin(run, ARGUMENTS, DATA, {})
     assert {path.name for path in run.iterdir()} == {"recipe.json", "backup"}
 
 
