@@ -76,7 +76,7 @@ def test_the_examples_of_the_help_parse(program, capsys, monkeypatch, stop_when_
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_the_commands_of_the_documents_parse(name, stop_when_parsed):
     text = (ROOT / name).read_text(encoding="utf-8")
-    fenced = re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     for command in commands("\n".join(fenced)):
         accepts(command)
 
