@@ -19,7 +19,7 @@ from train import methods, report, run_folder
 
 # What a run is unless flags say otherwise.
 DEFAULTS = {
-    "image_size": 32,
+    "image_size": 48,
     "backbone": "conv4",
     "dim": 32,
     "method": "s2sd",
@@ -32,9 +32,9 @@ DEFAULTS = {
     "augment": True,
     "seed": 0,
 }
-STEPS = 3000  # Data sets differ a hundredfold in size, a small net's need does not.
+STEPS = 2000  # Data sets differ a hundredfold in size, a small net's need does not.
 WARM_UP = 0.05  # of all steps; then a cosine down to 0
-AFFINE = {"shift": 0.08, "rotation": 12.0, "scale": 0.2, "shear": 12.0}
+AFFINE = {"shift": 0.1, "rotation": 15.0, "scale": 0.25, "shear": 15.0}
 
 EXAMPLE = """\
 python -m train.embedder --data glyphs --method s2sd --out runs/glyphs
