@@ -88,7 +88,8 @@ def class_balanced(
             tf.TensorSpec((2,), tf.int64),
         ),
     ).apply(tf.data.experimental.assert_cardinality(plan.steps))
-    labels = tf.constant(images.labels)
+    with tf.device("CPU:0"):
+        labels = tf.constant(images.labels)
 
     def fetch(rows, at):
         pixels = tf.cast(images.gather(rows), tf.float32)

@@ -7,6 +7,7 @@ reader could not tell apart are one class, found by comparing their drawings.
 import hashlib
 import os
 import pathlib
+import sys
 import unicodedata
 import warnings
 import zipfile
@@ -72,6 +73,11 @@ def glyphs(image_size=32, channels=1):
     cache = _cache_folder() / f"glyphs-{height}x{width}-{_key()}.npz"
     drawn = _read(cache)
     if drawn is None:
+        print(
+            f"Drawing the glyphs from Matplotlib's fonts, once; kept in {cache}",
+            file=sys.stderr,
+            flush=True,
+        )
         drawn = _draw(height, width)
         _write(cache, drawn)
     images = np.repeat(drawn["images"], channels, axis=-1)

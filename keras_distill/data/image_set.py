@@ -125,7 +125,8 @@ class ImageSet:
             `tf.data.Dataset` of `(images (b, H, W, C) uint8, labels (b,) int32)`.
         """
         dataset = tf.data.Dataset.range(len(self)).batch(batch_size)
-        labels = tf.constant(self.labels)
+        with tf.device("CPU:0"):
+            labels = tf.constant(self.labels)
         return dataset.map(
             lambda rows: (self.gather(rows), tf.gather(labels, rows)),
             num_parallel_calls=tf.data.AUTOTUNE,

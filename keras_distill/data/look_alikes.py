@@ -61,23 +61,24 @@ def _close_pairs(outlines):
     # make the ink smaller: compared with the full ink, it misses no pair and is
     # 16 times faster.
     count = len(outlines)
-    full = outlines.reshape(count, -1).astype(np.float32) / 255
-    ink = np.sum(full**2, axis=1)
-    small = outlines.reshape(count, 16, 4, 16, 4).mean((2, 4), dtype=np.float32)
-    small = small.reshape(count, -1) * np.float32(4 / 255)
+    full = outlines.reshape(count, -1)
+    ink = np.array([np.sum(np.square(row, dtype=np.int64)) for row in full])
+    small = outlines.reshape(count, 16, 4, 16, 4).sum((2, 4), dtype=np.float32) / 4
+    small = small.reshape(count, -1)
     norms = np.sum(small**2, axis=1)
     for start in range(0, count, 1024):
         block = slice(start, start + 1024)
         squared = norms[block, None] + norms - 2 * small[block] @ small.T
         bound = TOLERANCE * np.minimum(ink[block, None], ink)
         # The slack covers the rounding of the expansion above.
-        near = squared <= bound + 1e-4 * norms[block, None]
-        for one, other in zip(*np.nonzero(near), strict=True):
-            one += start
-            if one < other:
-                difference = np.sum((full[one] - full[other]) ** 2)
-                if difference <= TOLERANCE * min(ink[one], ink[other]):
-                    yield one, other
+        ones, others = np.nonzero(squared <= bound + 1e-4 * norms[block, None])
+        ones += start
+        later = ones < others
+        for one, other in zip(ones[later], others[later], strict=True):
+            # In integers, so that no order of summation decides a close call.
+            difference = np.subtract(full[one], full[other], dtype=np.int32)
+            if np.vdot(difference, difference) <= TOLERANCE * min(ink[one], ink[other]):
+                yield one, other
 
 
 class _Groups:

@@ -32,6 +32,7 @@ SIZES = {
     "unequal": [3, 4, 5, 8, 9, 30, 4, 7, 6],
     "large": [100, 150, 7, 90, 64],
     "small": [2] * 40,  # fewer than a batch takes of each
+    "long tail": [70] + [1] * 100,
 }
 
 
@@ -75,8 +76,9 @@ def test_every_epoch_is_another_and_all_are_reproducible():
     third = class_balanced(data, 4, 3, seed=5, first_epoch=2)
     np.testing.assert_array_equal(epoch(third)[0], first[2])
     np.testing.assert_array_equal(epoch(third)[0], first[3])
-    seeded = class_balanced(data, 4, 3, seed=6)
-    assert (epoch(seeded)[0] != first[0]).mean() > 0.5
+    rows, labels = epoch(class_balanced(data, 4, 3, seed=6))
+    assert (rows != first[0]).mean() > 0.5
+    assert (labels != data[1][first[0]]).mean() > 0.5
 
 
 def test_an_unfinished_iteration_counts_as_an_epoch():
@@ -226,13 +228,39 @@ def test_any_layer_function_or_list_of_them_augments_in_order():
     assert np.abs(np.subtract(noisy(), plain)).max() > 0.5
 
 
-def test_the_same_two_augmentations_draw_different_numbers():
-    data = arrays([4] * 6, shape=(9, 9, 1))
-    data[0][:, 4, 4] = 200
-    turn = RandomAffine(shift=0, rotation=0, scale=1.0)
-    (once, _), *_ = class_balanced(data, 3, 2, [turn]).as_numpy_iterator()
-    (twice, _), *_ = class_balanced(data, 3, 2, [turn, turn]).as_numpy_iterator()
-    assert np.abs(once - twice).max() > 1
+def dots():
+    """Images that are all the same: where the dot is, augmentation put it."""
+    pixels, labels = np.zeros((48, 15, 15, 1), np.uint8), np.arange(48) // 8
+    pixels[:, 7, 7] = 200
+    return pixels, labels
+
+
+SHIFT = RandomAffine(shift=0.3, rotation=0, scale=0)
+
+
+def test_augmentation_of_the_same_images_differs_by_seed_epoch_batch_and_image():
+    seen = []
+    for options in ({"seed": 0}, {"seed": 1}, {"seed": 0, "first_epoch": 1}):
+        dataset = class_balanced(dots(), 4, 3, SHIFT, **options)
+        seen += [image.tobytes() for x, _ in dataset.as_numpy_iterator() for image in x]
+    assert len(set(seen)) == len(seen) == 3 * 48
+
+
+def test_augmentation_goes_both_ways():
+    dataset = class_balanced(dots(), 4, 3, SHIFT)
+    moved = np.concatenate([x[..., 0] for x, _ in dataset.as_numpy_iterator()])
+    places = np.stack([moved.sum(axis) @ np.arange(15) / 200 - 7 for axis in (1, 2)])
+    assert places.min() < -3 and places.max() > 3 and abs(places.mean()) < 1
+
+
+def test_a_layer_that_is_there_twice_draws_anew():
+    def turned(images):
+        return images[:, ::-1, ::-1]
+
+    # The same shift twice, turned half round in between, would undo itself.
+    augment = [SHIFT, turned, SHIFT]
+    (moved, _), *_ = class_balanced(dots(), 4, 3, augment).as_numpy_iterator()
+    assert (moved[:, 7, 7] < 150).all()
 
 
 def test_fit_takes_the_batches_for_as_many_epochs_as_it_likes():

@@ -145,6 +145,17 @@ def test_integers_and_mixed_precision():
     assert half.dtype == tf.bfloat16
 
 
+def test_draws_keep_their_precision_under_mixed_precision():
+    wide = rng.integers(0, 256, (4, 64, 64, 1)).astype(np.uint8)
+    draws = rng.uniform(-1, 1, (4, 5)).astype(np.float32)
+    exact, coarse = (
+        RandomAffine(shift=0.5, dtype=dtype)(wide, training=True, draws=draws)
+        for dtype in ("float32", "mixed_bfloat16")
+    )
+    # bfloat16 keeps 8 bits: values up to 256 are rounded by half a unit at most.
+    np.testing.assert_allclose(tf.cast(coarse, tf.float32), exact, atol=0.51)
+
+
 def test_works_in_tf_data_with_unknown_batch_size():
     layer = RandomAffine(seed=0)
     dataset = tf.data.Dataset.from_tensor_slices(IMAGES.astype(np.float32)).batch(3)
