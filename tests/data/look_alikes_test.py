@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from matplotlib.path import Path
 
 from keras_distill.data.fonts import font_files, font_outlines
@@ -55,10 +56,15 @@ def test_size_and_place_do_not_count():
 def test_drawings_are_the_area_of_the_ink():
     triangle = Path(np.array([[0, 0], [2, 0], [0, 2], [0, 0]], float), closed=True)
     (drawn,) = draw_outlines([triangle], 40, 40, margin=0.1)
-    assert (
-        np.sum(drawn / 255) == 0.5 * 32**2 or abs(np.sum(drawn / 255) - 0.5 * 32**2) < 4
-    )
+    assert np.sum(drawn / 255) == pytest.approx(32**2 / 2, abs=4)
     assert drawn[35, 4] == 255 and drawn[4, 35] == 0  # y is upwards in outlines
+
+
+@pytest.mark.parametrize("part", [0.07, 0.1, 0.13, 0.21])
+def test_edges_are_not_moved_to_whole_pixels(part):
+    corners = np.array([[0, 0], [part, 0], [part, 1], [0, 1], [0, 0]], float)
+    (drawn,) = draw_outlines([Path(corners, closed=True)], 40, 40, margin=0)
+    assert np.sum(drawn / 255) == pytest.approx(part * 40**2, rel=0.01)
 
 
 def test_curves_are_measured_by_their_ink_and_not_by_their_control_points():
@@ -76,11 +82,13 @@ def slow_distance(a, b):
 
 def test_the_fast_search_finds_exactly_the_close_pairs():
     rng = np.random.default_rng(0)
-    base = rng.integers(0, 256, (12, 1, 64, 64))
+    # Differences are the same over 4 x 4 pixels: averaging hides none of them.
+    blocks = np.ones((1, 1, 4, 4), np.int64)
+    base = np.kron(rng.integers(0, 256, (12, 1, 16, 16)), blocks)
     steps = np.cumsum([0, 0.03, 0.06, 0.09, 0.05, 0.07, 0.01, 0.02])[
         None, :, None, None
     ]
-    other = rng.integers(0, 256, (12, 1, 64, 64))
+    other = np.kron(rng.integers(0, 256, (12, 1, 16, 16)), blocks)
     family = (base * (1 - steps) + other * steps).round().astype(np.uint8)
     outlines = family.reshape(-1, 64, 64)
     codes = np.arange(len(outlines))
@@ -110,3 +118,11 @@ def test_repeated_drawings_of_a_group_are_dropped():
     kept = distinct(outlines, np.array([3, 0, 1, 4, 2]), np.array([0, 0, 1, 0, 0]))
     # Of group 0, in order: 3, 0 (close to 3), 1, 4 (equals 1); of group 1: 2.
     assert kept.tolist() == [3, 1, 2]
+
+
+def test_a_drawing_is_compared_with_those_kept_and_not_with_those_dropped():
+    rng = np.random.default_rng(0)
+    start = rng.integers(0, 200, (64, 64))
+    chain = np.stack([start, start + 4, start + 8]).astype(np.uint8)
+    assert slow_distance(*chain[:2]) < TOLERANCE < slow_distance(*chain[::2])
+    assert distinct(chain, np.arange(3), np.zeros(3, int)).tolist() == [0, 2]
