@@ -24,8 +24,6 @@ def main(argv=None):
         raise ValueError(f"--k must be at most --rows. Received: {args.k}, {args.rows}")
     size = args.rows, args.dim, args.k, args.metric, args.threads
     # Processes of their own, in turn: neither's threads or memory touch the other.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(args.threads)
     context = multiprocessing.get_context("spawn")
     best, peaks, found = {}, {}, {}
     with (
@@ -64,6 +62,8 @@ def _measured(name, rows, dim, k, metric, threads):
     """Searches once, in a process of its own."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(threads)  # read when numpy is imported
     import numpy as np
 
     rng = np.random.default_rng(0)

@@ -229,7 +229,7 @@ class _Gallery:
             shape = size, stop - start
             scores = score(start, stop, buffer[: size * shape[1]].reshape(shape))
             better = mask[: scores.size].reshape(shape)
-            # A later row must be strictly better: the earlier one wins a tie.
+            # Not those equal to the worst: the earlier row wins a tie.
             found = _where_few(np.greater(scores, worst[:, None], out=better))
             if found is None:
                 keys = score_keys.packed(scores, np.arange(start, stop))

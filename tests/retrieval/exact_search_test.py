@@ -131,6 +131,27 @@ def test_finds_the_best_among_nearly_equal_rows(metric):
     )
 
 
+def test_a_query_at_the_centre_of_a_sphere():
+    # All at the distance 1000, but for less than what float32 products lose.
+    for _ in range(5):
+        around = rng.normal(size=(2500, 8))
+        around *= (1000 + 1e-4 * rng.normal(size=(2500, 1))) / np.linalg.norm(
+            around, axis=1, keepdims=True
+        )
+        query = 10 * rng.normal(size=(1, 8))
+        scores, indices = exact_search(query, query + around, 10, "euclidean")
+        deep = exact_search(query, query + around, 400, "euclidean")  # all in float64
+        np.testing.assert_array_equal(scores, deep[0][:, :10])
+        np.testing.assert_array_equal(indices, deep[1][:, :10])
+
+
+def test_distances_too_small_for_float32_tie():
+    gallery = np.array([[1e-25], [0.0], [-1e-26], [1.0]])
+    scores, indices = exact_search([[0.0]], gallery, 4, "euclidean")
+    np.testing.assert_array_equal(scores, [[0, 0, 0, -1]])
+    np.testing.assert_array_equal(indices, [[0, 1, 2, 3]])
+
+
 def test_distances_survive_an_origin_far_away():
     # |q|^2 - 2qg + |g|^2 in float32 would be wrong by more than these distances.
     gallery = (1000 + rng.normal(size=(800, 16))).astype(np.float32)
