@@ -101,7 +101,11 @@ def class_balanced(
         if layer is not None:
             dataset = _augmented(dataset, layer, int(_hash(seed, depth)))
     dataset = dataset.map(lambda pixels, labels, _: (pixels, labels))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    # A strategy must share out the rows of each batch, not shard what makes them.
+    options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy.OFF
+    options.experimental_distribute.auto_shard_policy = policy
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
 class EpochPlan:

@@ -3,6 +3,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_distill.data import EpochPlan, ImageSet, class_balanced
 from keras_distill.layers import RandomAffine
@@ -261,6 +262,18 @@ def test_a_layer_that_is_there_twice_draws_anew():
     augment = [SHIFT, turned, SHIFT]
     (moved, _), *_ = class_balanced(dots(), 4, 3, augment).as_numpy_iterator()
     assert (moved[:, 7, 7] < 150).all()
+
+
+def test_a_strategy_gets_the_same_batches_and_shards_nothing():
+    dataset = class_balanced(arrays([6] * 8), 4, 3)
+    policy = dataset.options().experimental_distribute.auto_shard_policy
+    assert policy == tf.data.experimental.AutoShardPolicy.OFF
+    shared = tf.distribute.MirroredStrategy(["CPU:0"]).experimental_distribute_dataset(
+        dataset
+    )
+    expected, _ = epoch(class_balanced(arrays([6] * 8), 4, 3))
+    got = [images.numpy()[:, 0, 0, 0].astype(int) for images, _ in shared]
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_fit_takes_the_batches_for_as_many_epochs_as_it_likes():
