@@ -47,7 +47,7 @@ demo-begin: $(INSTALLED)
 
 $(RUN)/metrics.json: | $(INSTALLED)
 	$(VENV) -m train.embedder --data glyphs --method s2sd --backbone conv4 --dim 32 \
-	  $(if $(wildcard $(RUN)/recipe.json),--resume) --out $(RUN)
+	  --image-size 32 $(if $(wildcard $(RUN)/recipe.json),--resume) --out $(RUN)
 
 $(BUNDLE)/manifest.json: $(RUN)/metrics.json | $(INSTALLED)
 	$(VENV) -m export.bundle $(RUN) --catalogue glyphs \
