@@ -32,7 +32,8 @@ def class_balanced(
     `ceil(1 / V)` epochs, and read "one visit" for floor(V) and that many epochs for
     each.) With classes of one size this is all images but those that a whole
     number of batches and visits leaves over (97 % of Omniglot at 28 x 4). Balance
-    has its price where sizes differ: small classes are shown more often than once.
+    has its price where sizes differ, as small classes are shown more than once: an
+    epoch covers 74 % of the glyphs, two 93 %, five 99 %.
 
     Args:
         images: `ImageSet`, or `(images (N, H, W, C), labels (N,) integers)` arrays.
