@@ -46,8 +46,8 @@ def exact_search(
     with every row.
 
     Beside its inputs and results it holds one float32 copy of the gallery, and
-    some 40 MB a thread, whatever the number of rows. It uses up to 8 threads, and
-    meanwhile holds the BLAS of the process to one.
+    some 40 MB a thread (100 MB where `k` is in the thousands). It uses up to 8
+    threads, and meanwhile holds the BLAS of the process to one.
 
     Args:
         queries: Array `(Q, D)` of finite numbers, any scale.
@@ -276,12 +276,12 @@ def _where_few(mask):
 
 
 def _blocks(depths):
-    """Groups of queries of similar depth, whose tiles hold at most 2**22 scores."""
+    """Groups of queries of similar depth, whose tiles hold at most 2**21 scores."""
     order = np.argsort(depths, kind="stable")
     blocks = []
     while len(order):
         k = int(depths[order[:QUERY_TILE][-1]])
-        size = max(1, min(QUERY_TILE, 2**22 // max(k, GALLERY_TILE)))
+        size = max(1, min(QUERY_TILE, 2**21 // max(k, GALLERY_TILE)))
         blocks.append(order[:size])
         order = order[size:]
     return blocks
