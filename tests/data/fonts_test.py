@@ -59,3 +59,10 @@ def test_missing_fonts_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(matplotlib, "get_data_path", lambda: str(tmp_path))
     with pytest.raises(FileNotFoundError, match="none of DejaVu, STIX, cm in folder="):
         font_files()
+
+
+def test_points_that_only_anchor_accents_are_left_out():
+    # They would count as ink when a glyph is centred.
+    for outline in font_outlines(FONTS["DejaVuSans-Bold"]).values():
+        starts = np.flatnonzero(outline.codes == outline.MOVETO)
+        assert np.diff([*starts, len(outline.codes)]).min() > 3
