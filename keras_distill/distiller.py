@@ -6,7 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_distill import replicas
+from keras_distill import fields, replicas
+from keras_distill.loss_weights import shared_out
 from keras_distill.methods.criterion_weights import CriterionWeights
 from keras_distill.methods.keras_distillation import KerasDistillation
 from keras_distill.methods.method import Batch, Method, Views
@@ -171,7 +172,7 @@ class Distiller(keras.Model):
         self.built = True
 
     def call(self, inputs, training=None):
-        images = _student_images(inputs, self.student)
+        images = fields.student_images(inputs, self.student)
         view = self._student_view()
         if view is None:
             return self.student(images, training=training)
@@ -193,7 +194,7 @@ class Distiller(keras.Model):
         targets, outputs, sample_weight, embeddings, rows = replicas.gather(
             (y, y_pred, sample_weight, views.embeddings, rows)
         )
-        labels = _labels(targets, y_pred)
+        labels = fields.labels(targets, y_pred)
         if self._compile_loss is None and not self.losses and self.methods:
             total = ops.zeros(())
         else:
@@ -215,7 +216,7 @@ class Distiller(keras.Model):
         if layers is None and self._student_view() is not None:
             # Predictions from elsewhere: Keras's symbolic dry run before the first
             # step, or a caller's own. A training step never comes here.
-            layers = self._student_view()(_student_images(x, self.student))
+            layers = self._student_view()(fields.student_images(x, self.student))
         layers = layers or {}
         said, teacher_layers = self._ask_teacher(x)
         embeddings = layers.get("embedding", first)
@@ -235,7 +236,7 @@ class Distiller(keras.Model):
                 "distiller does not bring it. Call `distiller.set_teacher(...)` or put "
                 "'teacher_embedding' into the inputs. Received: teacher=None"
             )
-        images = given.get("teacher_image", _student_images(inputs, self.student))
+        images = given.get("teacher_image", fields.student_images(inputs, self.student))
         return view(images)
 
     def _refuse_scalars(self, labels, outputs):
@@ -268,7 +269,9 @@ class Distiller(keras.Model):
         self._base_tracker.update_state(base)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        return super().compute_metrics(x, _labels(y, y_pred), y_pred, sample_weight)
+        return super().compute_metrics(
+            x, fields.labels(y, y_pred), y_pred, sample_weight
+        )
 
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, **kwargs):
         """As `keras.Model.compile`.
@@ -294,13 +297,16 @@ class Distiller(keras.Model):
         for method in self.methods:
             method.take_criterion(loss)
         criteria = keras.tree.flatten(loss)
-        self.criterion_weights.replace(criteria, [self._dim] * len(criteria))
+        dims = [output.shape[-1] for output in getattr(self.student, "outputs", ())]
+        if len(dims) != len(criteria):
+            dims = [self._dim] * len(criteria)
+        self.criterion_weights.replace(criteria, dims)
         self._given_loss_weights = loss_weights
         self._base_share = math.prod(method.base_weight for method in self.methods)
         super().compile(
             optimizer=optimizer,
             loss=loss,
-            loss_weights=_shared_out(loss_weights, loss, self._base_share),
+            loss_weights=shared_out(loss_weights, loss, self._base_share),
             **kwargs,
         )
         self._spare_from_weight_decay()
@@ -312,19 +318,37 @@ class Distiller(keras.Model):
         if spared and optimizer is not None and not optimizer.built:
             optimizer.exclude_from_weight_decay(var_list=spared)
 
-    def fit(self, x=None, *args, callbacks=None, **kwargs):
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        **kwargs,
+    ):
         """As `keras.Model.fit`, with the callbacks that the methods cannot do without.
 
         A callback of the same class that is given here takes the place of theirs.
         """
-        given = keras.tree.flatten(callbacks) if callbacks is not None else []
+        given = callbacks
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            given = callbacks.callbacks
+        given = [] if given is None else keras.tree.flatten(given)
         kinds = {type(callback) for callback in given}
         theirs = [callback for m in self.methods for callback in m.schedules()]
         needed = [callback for callback in theirs if type(callback) not in kinds]
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            for callback in needed:
+                callback.set_model(self)
+                callbacks.callbacks.append(callback)
+        else:
+            callbacks = [*needed, *given] or None
         if isinstance(x, tf.data.Dataset):
             # Keras 3.15 warns of its own default, shuffle=True, with any data set.
             kwargs.setdefault("shuffle", False)
-        return super().fit(x, *args, callbacks=[*needed, *given] or None, **kwargs)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -373,47 +397,3 @@ def _output_shape(student):
         return student.output_shape
     except AttributeError:  # a subclassed model does not know
         return (None, None)
-
-
-def _student_images(inputs, student):
-    """What of the inputs is for the student."""
-    if not isinstance(inputs, dict):
-        return inputs
-    wanted = getattr(student, "input", None)
-    if isinstance(wanted, dict):
-        return {name: inputs[name] for name in wanted}
-    if "image" not in inputs:
-        raise ValueError(
-            "A dictionary of inputs must hold the student's images under 'image'. "
-            f"Received: keys={sorted(inputs)}"
-        )
-    return inputs["image"]
-
-
-def _labels(targets, y_pred):
-    """What of the targets is for the loss of `compile`."""
-    if isinstance(targets, dict) and not isinstance(y_pred, dict):
-        if "label" not in targets:
-            raise ValueError(
-                "A dictionary of targets must hold what the loss takes under 'label'. "
-                f"Received: keys={sorted(targets)}"
-            )
-        return targets["label"]
-    return targets
-
-
-def _shared_out(weights, loss, share):
-    """`loss_weights` that multiply every loss by `share` as well."""
-    if share == 1.0 or loss is None:
-        return weights
-    if isinstance(weights, dict):
-        return {name: weight * share for name, weight in weights.items()}
-    if isinstance(weights, list | tuple):
-        return [weight * share for weight in weights]
-    if isinstance(weights, float | int):
-        return weights * share
-    if isinstance(loss, dict):
-        return {name: share for name in loss}
-    if isinstance(loss, list | tuple):
-        return [share] * len(loss)
-    return share

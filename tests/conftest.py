@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -10,6 +11,14 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    """Every test begins with the same weights, whichever ran before it."""
+    np.random.seed(0)
+    if "keras" in sys.modules:  # Not imported for its sake: that takes seconds.
+        sys.modules["keras"].utils.set_random_seed(0)
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def values(model):
 
 def same(ours, theirs, rtol=1e-5):
     for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-5 if rtol else 0)
 
 
 # Without methods it is the student.
@@ -356,7 +356,49 @@ def test_students_of_several_outputs_train(structure):
     assert history["base_loss"][-1] < 0.9 * history["base_loss"][0]
 
 
+def test_losses_of_several_outputs_get_weights_of_the_width_of_theirs():
+    net = student(dim=3)
+    wide = layers.Dense(5, name="wide")(net.get_layer("features").output)
+    many = keras.Model(net.input, {"narrow": net.output, "wide": wide})
+    losses = {"narrow": kd.losses.ProxyNCA(4), "wide": kd.losses.ProxyNCA(4)}
+    distiller = compiled(many, loss=losses)
+    targets = {"narrow": LABELS, "wide": LABELS}
+    distiller.fit(tf.data.Dataset.from_tensors((IMAGES, targets)), verbose=0)
+    owners = distiller.criterion_weights.owners
+    assert [owner.weights[0].shape[-1] for owner in owners] == [3, 5]
+
+
 # Losses with weights, schedules, precision, compilation.
+
+
+class Started(keras.callbacks.Callback):
+    """Counts how often training began."""
+
+    count = 0
+
+    def on_train_begin(self, logs=None):
+        Started.count += 1
+
+
+class Scheduled(methods.RelationalKL):
+    def schedules(self):
+        return [Started()]
+
+
+@pytest.mark.parametrize("kind", ["none", "list", "CallbackList", "own"])
+def test_fit_brings_the_callbacks_of_its_methods_unless_they_are_given(kind):
+    distiller = compiled(with_methods=[Scheduled()], teacher=teacher())
+    given = {
+        "none": None,
+        "list": [keras.callbacks.History()],
+        "CallbackList": keras.callbacks.CallbackList(
+            [], add_history=True, model=distiller
+        ),
+        "own": [Started()],
+    }[kind]
+    Started.count = 0
+    distiller.fit(DATA, None, None, 1, 0, given)
+    assert Started.count == 1
 
 
 def test_the_weights_of_a_loss_train_and_are_spared_weight_decay():

@@ -1,0 +1,52 @@
+"""What of a batch is whose: images for the student, labels for the loss."""
+
+
+def student_images(inputs, student):
+    """The part of a batch's inputs that the student takes.
+
+    Args:
+        inputs: Images, or a dictionary of fields.
+        student: A `keras.Model`.
+
+    Returns:
+        `inputs` itself, or of a dictionary the fields that are the student's own
+        inputs, else the field `"image"`.
+
+    Raises:
+        ValueError: If a dictionary holds neither.
+    """
+    if not isinstance(inputs, dict):
+        return inputs
+    wanted = getattr(student, "input", None)
+    if isinstance(wanted, dict):
+        return {name: inputs[name] for name in wanted}
+    if "image" not in inputs:
+        raise ValueError(
+            "A dictionary of inputs must hold the student's images under 'image'. "
+            f"Received: keys={sorted(inputs)}"
+        )
+    return inputs["image"]
+
+
+def labels(targets, y_pred):
+    """The part of a batch's targets that the loss of `compile` takes.
+
+    Args:
+        targets: What the data set yields beside the inputs.
+        y_pred: The student's output.
+
+    Returns:
+        `targets` itself, or of a dictionary the field `"label"`, unless the student
+        has a dictionary of outputs, which the targets then match.
+
+    Raises:
+        ValueError: If a dictionary lacks `"label"`.
+    """
+    if not isinstance(targets, dict) or isinstance(y_pred, dict):
+        return targets
+    if "label" not in targets:
+        raise ValueError(
+            "A dictionary of targets must hold what the loss takes under 'label'. "
+            f"Received: keys={sorted(targets)}"
+        )
+    return targets["label"]
