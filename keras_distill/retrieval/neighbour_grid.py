@@ -147,7 +147,9 @@ def _drawn(rows, pictures, labels, names, metric):
     for number, (query, found, scores) in enumerate(rows):
         y = TOP + ROW * number
         axes.axhline(y - 0.03, color="#e4e6e8", linewidth=0.8)
-        name = textwrap.fill(_short(names[labels[query]], 60), 18)
+        # A path breaks at its slashes, not inside the name of a folder.
+        name = _short(names[labels[query]], 60).replace("/", "/ ")
+        name = textwrap.fill(name, 18).replace("/ ", "/")
         write(0.15, y + 0.55, name, 8, across="left")
         x = NAME_WIDTH
         _place(axes, pictures[query], x, y + 0.05, INK, "solid")
