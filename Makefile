@@ -102,10 +102,10 @@ sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
 
 $(DEVICE_INSTALLED): setup.cfg | $(INSTALLED)
 	$(VENV) -m venv --clear .venv-device
-	$(DEVICE) -m pip install -qq 'ai-edge-litert>=2.3' 'numpy>=2,<3' 'pillow>=10'
+	$(DEVICE) -m pip install -qq 'ai-edge-litert>=2.3' 'numpy>=2,<3' 'pillow>=10.1'
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-device $(RUN) $(BUNDLE) $(QUERIES)
+	rm -rf .venv .venv-device .venv-device-* $(RUN) $(BUNDLE) $(QUERIES)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,8 +14,8 @@ import pytest
 from tests.conftest import ROOT
 
 REQUIREMENTS = {
-    "ai-edge-litert": ["ai-edge-litert>=2.3", "numpy>=2,<3", "pillow>=10"],
-    "tflite-runtime": ["tflite-runtime==2.14.0", "numpy<2", "pillow>=10"],
+    "ai-edge-litert": ["ai-edge-litert>=2.3", "numpy>=2,<3", "pillow>=10.1"],
+    "tflite-runtime": ["tflite-runtime==2.14.0", "numpy<2", "pillow>=10.1"],
 }
 FOLDERS = {
     "ai-edge-litert": ROOT / ".venv-device-litert",
