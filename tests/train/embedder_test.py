@@ -221,7 +221,7 @@ def test_a_mistake_is_named_and_leaves_nothing(pictures, tmp_path, flags, messag
 
 def test_a_missing_folder_is_one_line_and_no_traceback(tmp_path):
     done = program(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "run")])
-    said, complaint = done.stdout, done.stderr
+    complaint = done.stderr
     assert done.returncode == 2 and not (tmp_path / "run").exists()
     assert complaint.startswith("error: ") and complaint.count("\n") == 1
     assert str(tmp_path / "none") in complaint
