@@ -105,6 +105,8 @@ class Interrupting(progress.EpochLine):
         if epoch == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
+# A shell that starts the tests in the background has had it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 progress.EpochLine = Interrupting
 command_line.run(embedder.main)
 """
