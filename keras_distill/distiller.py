@@ -99,6 +99,7 @@ class Distiller(keras.Model):
             )
         for method in self.methods:
             method.feature_layer = feature_layer
+            method.take_student(student)
         # In a closure: as an attribute, Keras would count and save the student twice.
         view = self._view_student()
         self._student_view = lambda: view
@@ -110,9 +111,9 @@ class Distiller(keras.Model):
             for method in self.methods
             for term in method.term_names
         }
-        self.build()
-        if teacher is not None:
+        if teacher is not None:  # First: what is built may depend on its width.
             self.set_teacher(teacher)
+        self.build()
 
     def _view_student(self):
         paths = _unique(method.student_layers for method in self.methods)
@@ -206,6 +207,8 @@ class Distiller(keras.Model):
             for name, term in method.terms(batch).items():
                 value = term.mean(sample_weight)
                 self._term_trackers[f"{method.name}_{name}"].update_state(value)
+                if term.weight is None:
+                    continue
                 total += ops.cast(term.weight * value, total.dtype) / replicas.count()
         return total
 
@@ -220,7 +223,8 @@ class Distiller(keras.Model):
         layers = layers or {}
         said, teacher_layers = self._ask_teacher(x)
         embeddings = layers.get("embedding", first)
-        return Views(embeddings, layers, said, teacher_layers, training)
+        images = fields.student_images(x, self.student)
+        return Views(embeddings, layers, said, teacher_layers, training, images)
 
     def _ask_teacher(self, inputs):
         if not any(method.needs_teacher for method in self.methods):
@@ -330,19 +334,22 @@ class Distiller(keras.Model):
     ):
         """As `keras.Model.fit`, with the callbacks that the methods cannot do without.
 
-        A callback of the same class that is given here takes the place of theirs.
+        They go before those given here, so that a callback that saves finds their
+        work done. One of the same class given here, for the same method, takes the
+        place of theirs.
         """
         given = callbacks
         if isinstance(callbacks, keras.callbacks.CallbackList):
             given = callbacks.callbacks
         given = [] if given is None else keras.tree.flatten(given)
-        kinds = {type(callback) for callback in given}
         theirs = [callback for m in self.methods for callback in m.schedules()]
-        needed = [callback for callback in theirs if type(callback) not in kinds]
+        needed = [callback for callback in theirs if not _is_there(callback, given)]
         if isinstance(callbacks, keras.callbacks.CallbackList):
             for callback in needed:
+                callback.set_params(callbacks.params)
                 callback.set_model(self)
-                callbacks.callbacks.append(callback)
+            # First, as below: callbacks that save must find what these change.
+            callbacks.callbacks[:0] = needed
         else:
             callbacks = [*needed, *given] or None
         if isinstance(x, tf.data.Dataset):
@@ -385,6 +392,15 @@ def _as_method(method):
         "Expected a keras_distill.methods.Method or a "
         "keras.distillation.DistillationLoss. "
         f"Received: method={method!r} of type {type(method).__name__}"
+    )
+
+
+def _is_there(callback, given):
+    """Whether one of the same class, and for the same method, is among `given`."""
+    method = getattr(callback, "method", None)
+    return any(
+        type(other) is type(callback) and getattr(other, "method", None) is method
+        for other in given
     )
 
 

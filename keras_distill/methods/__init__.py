@@ -13,5 +13,7 @@ from keras_distill.methods.method import Term as Term
 from keras_distill.methods.method import Views as Views
 from keras_distill.methods.relational import RelationalKL as RelationalKL
 from keras_distill.methods.s2sd import S2SD as S2SD
+from keras_distill.methods.teacher_term import Comparison as Comparison
+from keras_distill.methods.teacher_term import TeacherTerm as TeacherTerm
 
 __all__ = sorted(name for name, thing in vars().items() if isinstance(thing, type))

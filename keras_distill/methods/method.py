@@ -13,7 +13,8 @@ class Term(typing.NamedTuple):
     Attributes:
         values: `(batch,)` float32 where the formula is a mean over rows, so that
             sample weights apply to rows; else a scalar.
-        weight: A float or a scalar variable. Logs show the term without it.
+        weight: A float or a scalar variable. Logs show the term without it. `None`
+            for a figure that is logged and no part of the loss.
     """
 
     values: typing.Any
@@ -40,6 +41,7 @@ class Views:
             for methods that need no teacher.
         teacher_layers: From each path in `Method.teacher_layers` to its output.
         training: Boolean.
+        images: What the student was given in this step.
     """
 
     embeddings: typing.Any
@@ -47,6 +49,7 @@ class Views:
     teacher: typing.Any = None
     teacher_layers: dict = dataclasses.field(default_factory=dict)
     training: bool = False
+    images: typing.Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +133,15 @@ class Method(keras.layers.Layer):
                 `None`.
         """
 
+    def take_student(self, student):
+        """Receives the student, before `build`."""
+
     def take_teacher(self, teacher, student):
-        """Receives both models when a teacher is set; raises if they do not match."""
+        """Receives both models when a teacher is set; raises if they do not match.
+
+        A teacher given to the distiller comes before `build`, another one may come
+        after it.
+        """
 
     def rows(self, views):
         """What this method computes image by image.

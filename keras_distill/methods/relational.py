@@ -2,12 +2,13 @@
 
 import keras
 
-from keras_distill.methods.method import Method, Term
+from keras_distill.methods import ranges
+from keras_distill.methods.teacher_term import TeacherTerm
 from keras_distill.similarity import relational_kl
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")
-class RelationalKL(Method):
+class RelationalKL(TeacherTerm):
     """KL(teacher || student) of the similarity rows of a batch.
 
     `similarity.relational_kl` between a teacher's embeddings and the student's: the
@@ -18,6 +19,9 @@ class RelationalKL(Method):
         weight: Float >= 0. Cosines at temperature 1 give 1e-3 to 5e-2 nats, so that
             a weight of 50 makes the term as large as a metric-learning loss.
         temperature: Float > 0, divides cosines.
+        student_layer: See `methods.TeacherTerm`. Layers must give rows
+            `(batch, dim)`.
+        teacher_layer: The same for the teacher.
         name: Defaults to `"relational_kl"`.
         **kwargs: See `keras.layers.Layer`.
 
@@ -28,26 +32,19 @@ class RelationalKL(Method):
     """
 
     term_names = ("divergence",)
-    needs_teacher = True
 
-    def __init__(self, weight=50.0, temperature=1.0, name="relational_kl", **kwargs):
-        super().__init__(name=name, **kwargs)
-        if not 0 <= weight < float("inf"):
-            raise ValueError(
-                f"`weight` must be finite and not negative. Received: weight={weight}"
-            )
-        if not 0 < temperature < float("inf"):
-            raise ValueError(
-                "`temperature` must be positive and finite. "
-                f"Received: temperature={temperature}"
-            )
-        self.add_coefficient("weight", weight)
+    def __init__(
+        self,
+        weight=50.0,
+        temperature=1.0,
+        student_layer=None,
+        teacher_layer=None,
+        name="relational_kl",
+        **kwargs,
+    ):
+        super().__init__(weight, student_layer, teacher_layer, name=name, **kwargs)
+        ranges.positive(temperature=temperature)
         self.add_coefficient("temperature", temperature)
 
-    def rows(self, views):
-        return {"teacher": views.teacher}
-
-    def terms(self, batch):
-        teacher = batch.rows["teacher"]
-        values = relational_kl(teacher, batch.embeddings, self.temperature)
-        return {"divergence": Term(values, self.weight)}
+    def distance(self, teacher, student):
+        return relational_kl(teacher, student, self.temperature)

@@ -8,6 +8,7 @@ https://arxiv.org/abs/2009.08348.
 import keras
 from keras import layers, ops
 
+from keras_distill.methods import ranges
 from keras_distill.methods.criterion_weights import CriterionWeights
 from keras_distill.methods.method import Method, Term
 from keras_distill.similarity import normalize, relational_kl
@@ -104,22 +105,9 @@ class S2SD(Method):
             raise ValueError(
                 f"`dims` must be positive integers, one or more. Received: dims={dims}"
             )
-        for argument, value in (("weight", weight), ("feature_weight", feature_weight)):
-            if not 0 <= value < float("inf"):
-                raise ValueError(
-                    f"`{argument}` must be finite and not negative. "
-                    f"Received: {argument}={value}"
-                )
-        if not 0 < temperature < float("inf"):
-            raise ValueError(
-                "`temperature` must be positive and finite. "
-                f"Received: temperature={temperature}"
-            )
-        if not isinstance(feature_delay, int) or feature_delay < 0:
-            raise ValueError(
-                "`feature_delay` must be a number of steps, 0 or more. "
-                f"Received: feature_delay={feature_delay}"
-            )
+        ranges.not_negative(weight=weight, feature_weight=feature_weight)
+        ranges.positive(temperature=temperature)
+        ranges.count(0, feature_delay=feature_delay)
         if pooling not in POOLINGS:
             raise ValueError(
                 f"`pooling` must be one of {POOLINGS}. Received: pooling={pooling!r}"

@@ -58,6 +58,35 @@ def is_tappable(model):
     return isinstance(model, functional) and type(model).call is functional.call
 
 
+def layer_shape(model, path=None):
+    """Shape of the output of a layer of `model`, or of `model` itself.
+
+    Args:
+        model: A `keras.Model`.
+        path: As for `tap`; `None` for the output of the model.
+
+    Returns:
+        Tuple with the batch axis, `(None, dim)`; `None` for the output of a
+        subclassed model, which does not know it.
+
+    Raises:
+        ValueError: As `tap`; or if the model has several outputs and no path says
+            which is meant.
+    """
+    if path is not None:
+        return tuple(tap(model, [path]).output[path].shape)
+    try:
+        shape = model.output_shape
+    except AttributeError:
+        return None
+    if not isinstance(shape, tuple) or any(isinstance(n, tuple) for n in shape):
+        raise ValueError(
+            f"Model {model.name!r} has several outputs: name the layer that is meant. "
+            f"Received: output_shape={shape}"
+        )
+    return shape
+
+
 def layer_paths(model, prefix=""):
     """Paths of all layers of `model`, those of nested models behind their name."""
     paths = []

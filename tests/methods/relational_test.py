@@ -7,7 +7,15 @@ import pytest
 import keras_distill as kd
 from keras_distill import methods
 
-EXAMPLES = [methods.RelationalKL(weight=3.0, temperature=0.5, name="other")]
+EXAMPLES = [
+    methods.RelationalKL(
+        weight=3.0,
+        temperature=0.5,
+        student_layer="pooled",
+        teacher_layer="pooled",
+        name="other",
+    )
+]
 
 rng = np.random.default_rng(0)
 IMAGES = rng.uniform(0, 255, (16, 16, 16, 1)).astype("f4")

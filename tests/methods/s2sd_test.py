@@ -277,7 +277,7 @@ def test_rows_are_enough_when_pooled_by_average():
         ({"weight": -1.0}, "not negative.*weight=-1.0"),
         ({"feature_weight": float("nan")}, "not negative.*feature_weight=nan"),
         ({"temperature": 0.0}, "positive and finite.*temperature=0.0"),
-        ({"feature_delay": 1.5}, "number of steps.*feature_delay=1.5"),
+        ({"feature_delay": 1.5}, "an integer, 0 or more.*feature_delay=1.5"),
         ({"pooling": "max"}, "one of.*pooling='max'"),
     ],
 )
