@@ -5,6 +5,7 @@ from keras_distill.data.class_split import class_split
 from keras_distill.data.glyphs import glyphs
 from keras_distill.data.image_folder import image_folder
 from keras_distill.data.image_set import ImageSet
+from keras_distill.data.instance_split import instance_split
 from keras_distill.data.load import load
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "class_split",
     "glyphs",
     "image_folder",
+    "instance_split",
     "load",
 ]

@@ -5,6 +5,8 @@ Self-Distillation for Deep Metric Learning", ICML 2021,
 https://arxiv.org/abs/2009.08348.
 """
 
+import inspect
+
 import keras
 from keras import layers, ops
 
@@ -14,6 +16,14 @@ from keras_distill.methods.method import Method, Term
 from keras_distill.similarity import normalize, relational_kl
 
 POOLINGS = ("avg", "avg+max")
+# The rows of the paper's tables, and what the first author's code runs since 2022.
+_VARIANTS = {
+    "DSD": {"feature_weight": 0.0, "pooling": "avg"},
+    "MSD": {"feature_weight": 0.0, "pooling": "avg"},
+    "MSDF": {"pooling": "avg"},
+    "MSDFA": {"pooling": "avg+max"},
+    "later": {"weight": 0.0, "feature_delay": 0, "pooling": "avg+max"},
+}
 
 
 def pool_features(features, pooling):
@@ -47,9 +57,18 @@ class S2SD(Method):
           + feature_weight * KL(phi || f)      from training step `feature_delay` on
 
     The targets get no gradient from the two KL terms; through their criteria the
-    branches do train the backbone. This is the total of the authors' code. Their
-    names for its parts: one width and `feature_weight=0` is DSD, several MSD, with
-    features MSDF, and with `pooling="avg+max"` MSDFA.
+    branches do train the backbone. This is the total of the authors' code. The
+    names of the paper's tables for its parts, which `S2SD.variant(name)` makes:
+
+        DSD     one width          feature_weight=0  pooling="avg"
+        MSD     several            feature_weight=0  pooling="avg"
+        MSDF    several                              pooling="avg"
+        MSDFA   several                              pooling="avg+max"
+        later   several, weight=0, feature_delay=0,  pooling="avg+max"
+
+    The last is what the first author's later code does (the branches learn and the
+    features teach, no divergence from the branches), with feature weights of 40 to
+    125 by data set and width.
 
     Nothing of it stays in the student. The paper reports Recall@1 of 62.8 -> 67.7
     (CUB200) and 81.7 -> 85.9 (CARS196) for MultiSimilarity at 128 dimensions,
@@ -129,6 +148,35 @@ class S2SD(Method):
             trainable=False,
             aggregation="only_first_replica",
         )
+
+    @classmethod
+    def variant(cls, name, **arguments):
+        """S2SD as a row of the paper's tables names it.
+
+        Args:
+            name: `"DSD"`, `"MSD"`, `"MSDF"`, `"MSDFA"` or `"later"`.
+            **arguments: Of `S2SD`, but for those that make the variant. DSD has one
+                width, the widest of the defaults unless `dims` says another.
+
+        Raises:
+            ValueError: If the name is unknown, or an argument contradicts it.
+        """
+        if name not in _VARIANTS:
+            raise ValueError(
+                f"`name` must be one of {', '.join(_VARIANTS)}. Received: name={name!r}"
+            )
+        fixed = _VARIANTS[name]
+        for argument in fixed:
+            if argument in arguments:
+                raise ValueError(
+                    f"{name} means {argument}={fixed[argument]!r}: use S2SD(...) for "
+                    f"another. Received: {argument}={arguments[argument]!r}"
+                )
+        default = inspect.signature(cls).parameters["dims"].default
+        dims = arguments.pop("dims", default[-1:] if name == "DSD" else default)
+        if name == "DSD" and len(tuple(dims)) != 1:
+            raise ValueError(f"DSD has one width. Received: dims={dims}")
+        return cls(dims=dims, **fixed, **arguments)
 
     @property
     def student_layers(self):

@@ -1,6 +1,7 @@
-"""Image embedders: small ones built here, or any `keras.applications` backbone."""
+"""Embedders and classifiers: small ones, or any `keras.applications` backbone."""
 
+from keras_distill.models.classifier import classifier
 from keras_distill.models.embedder import embedder
 from keras_distill.models.tap import tap
 
-__all__ = ["embedder", "tap"]
+__all__ = ["classifier", "embedder", "tap"]

@@ -41,22 +41,38 @@ def embedder(backbone, image_shape, dim, weights=None, name=None):
     student(images).shape  # (batch, 32)
     ```
     """
-    image_shape = tuple(image_shape)
-    if len(image_shape) != 3 or not all(_is_count(n) for n in image_shape):
-        raise ValueError(
-            "`image_shape` must be (height, width, channels), positive integers. "
-            f"Received: image_shape={image_shape}"
-        )
-    if not _is_count(dim):
+    if not is_count(dim):
         raise ValueError(f"`dim` must be a positive integer. Received: dim={dim}")
-    trunk = find_backbone(backbone)
-    images = keras.Input(image_shape, name="image")
-    x = layers.Identity(name="features")(trunk(images, weights=weights))
-    x = layers.GlobalAveragePooling2D(name="pooled")(x)
+    images, x = pooled_trunk(backbone, image_shape, weights)
     x = layers.Dense(dim, name="projection")(x)
     x = L2Normalization(name="embedding")(x)
     return keras.Model(images, x, name=name or f"{backbone}_{dim}")
 
 
-def _is_count(value):
+def pooled_trunk(backbone, image_shape, weights=None):
+    """A model's beginning: its input, and the layer `pooled` behind `features`.
+
+    Args:
+        backbone, image_shape, weights: See `embedder`.
+
+    Returns:
+        `(images, pooled)`, symbolic tensors.
+
+    Raises:
+        ValueError: As `embedder`.
+    """
+    image_shape = tuple(image_shape)
+    if len(image_shape) != 3 or not all(is_count(n) for n in image_shape):
+        raise ValueError(
+            "`image_shape` must be (height, width, channels), positive integers. "
+            f"Received: image_shape={image_shape}"
+        )
+    trunk = find_backbone(backbone)
+    images = keras.Input(image_shape, name="image")
+    x = layers.Identity(name="features")(trunk(images, weights=weights))
+    return images, layers.GlobalAveragePooling2D(name="pooled")(x)
+
+
+def is_count(value):
+    """Whether `value` is a positive integer."""
     return isinstance(value, int) and value > 0

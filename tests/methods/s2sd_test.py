@@ -270,6 +270,38 @@ def test_rows_are_enough_when_pooled_by_average():
 
 
 @pytest.mark.parametrize(
+    "name, same",
+    [
+        ("DSD", {"dims": (2048,), "feature_weight": 0.0, "pooling": "avg"}),
+        ("MSD", {"feature_weight": 0.0, "pooling": "avg"}),
+        ("MSDF", {"pooling": "avg"}),
+        ("MSDFA", {}),  # the paper's full method is the default
+        ("later", {"weight": 0.0, "feature_delay": 0}),
+    ],
+)
+def test_the_rows_of_the_papers_tables_by_name(name, same):
+    assert kd.S2SD.variant(name).get_config() == kd.S2SD(**same).get_config()
+
+
+def test_a_variant_takes_the_arguments_that_do_not_make_it():
+    method = kd.S2SD.variant("MSDF", dims=(8, 16), temperature=0.5)
+    assert method.dims == (8, 16) and float(method.temperature) == 0.5
+
+
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [
+        ("SD", {}, "one of DSD, MSD, MSDF, MSDFA, later.*name='SD'"),
+        ("MSD", {"feature_weight": 5.0}, "MSD means feature_weight=0.0.*=5.0"),
+        ("DSD", {"dims": (8, 16)}, r"one width.*dims=\(8, 16\)"),
+    ],
+)
+def test_a_variant_refuses_what_contradicts_its_name(name, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        kd.S2SD.variant(name, **arguments)
+
+
+@pytest.mark.parametrize(
     "arguments, message",
     [
         ({"dims": ()}, r"positive integers.*dims=\(\)"),
