@@ -15,7 +15,7 @@ import sys
 
 import keras_distill as kd
 from keras_distill import atomic, command_line
-from train import methods, report, run_folder
+from train import methods, optimization, report, run_folder
 
 # What a run is unless flags say otherwise.
 DEFAULTS = {
@@ -33,8 +33,6 @@ DEFAULTS = {
     "seed": 0,
 }
 STEPS = 2000  # Data sets differ a hundredfold in size, a small net's need does not.
-WARM_UP = 0.05  # of all steps; then a cosine down to 0
-AFFINE = {"shift": 0.1, "rotation": 15.0, "scale": 0.25, "shear": 15.0}
 
 EXAMPLE = """\
 python -m train.embedder --data glyphs --method s2sd --out runs/glyphs
@@ -74,7 +72,7 @@ def train(args, arguments, resume):
         images,
         classes=args.classes_per_batch,
         per_class=args.images_per_class,
-        augment=kd.layers.RandomAffine(**AFFINE) if args.augment else None,
+        augment=kd.layers.RandomAffine(**optimization.AFFINE) if args.augment else None,
         seed=args.seed,
         first_epoch=record.epochs_done,
     )
@@ -82,7 +80,10 @@ def train(args, arguments, resume):
     epochs = args.epochs or math.ceil(STEPS / steps)
     print(f"{epochs:>8,} epochs of {steps:,} steps", flush=True)
     distiller = kd.Distiller(student, methods=terms)
-    distiller.compile(_optimizer(args, epochs * steps), loss=criterion)
+    optimizer = optimization.adamw(
+        epochs * steps, args.learning_rate, args.weight_decay
+    )
+    distiller.compile(optimizer, loss=criterion)
     data = {
         "name": images.name,
         "fingerprint": images.fingerprint(),
@@ -97,7 +98,7 @@ def train(args, arguments, resume):
             "epochs": epochs,
             "steps": epochs * steps,
             "method_options": methods.with_defaults(args.method, options),
-            "augmentation": AFFINE if args.augment else None,
+            "augmentation": optimization.AFFINE if args.augment else None,
         }
         run_folder.begin(args.out, arguments, data, resolved)
 
@@ -232,20 +233,6 @@ def _loss(args, classes):
     default = kd.losses.get(args.loss, classes)
     methods.check(options, type(default), f"--loss {args.loss}")
     return kd.losses.get(args.loss, **{"num_classes": classes, **options})
-
-
-def _optimizer(args, steps):
-    """AdamW under a rate that is a function of the step: a resumed run follows it."""
-    import keras
-
-    warm_up = max(1, round(WARM_UP * steps))
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        decay_steps=max(1, steps - warm_up),
-        warmup_target=args.learning_rate,
-        warmup_steps=warm_up,
-    )
-    return keras.optimizers.AdamW(rate, weight_decay=args.weight_decay)
 
 
 def _plain(value):

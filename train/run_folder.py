@@ -79,15 +79,20 @@ def begin(out, arguments, data, resolved):
         "arguments": arguments,
         "resolved": resolved,
         "seed": arguments["seed"],
-        "versions": {
-            "python": platform.python_version(),
-            "keras_distill": version.__version__,
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        "versions": versions(),
         "data": data,
     }
     atomic.write_text(out / "recipe.json", json.dumps(recipe, indent=2) + "\n")
     return recipe
+
+
+def versions():
+    """Dictionary from Python and each package that makes a figure to its version."""
+    return {
+        "python": platform.python_version(),
+        "keras_distill": version.__version__,
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
 
 
 def check_data(out, data):

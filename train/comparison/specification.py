@@ -1,0 +1,110 @@
+"""Methods, losses and augmentation, from what a recipe says of them.
+
+Each is `{"class": name, **arguments}`. Arguments that a recipe leaves out are put in
+at their defaults, so that results say which they were, and a default that changes
+later is noticed.
+"""
+
+import inspect
+import json
+
+import keras_distill as kd
+from train import methods
+
+
+def known():
+    """Dictionary from the class names of the methods to the classes."""
+    return {
+        name: made
+        for name, made in vars(kd.methods).items()
+        if inspect.isclass(made)
+        and issubclass(made, kd.methods.Method)
+        and "name" in inspect.signature(made).parameters
+    }
+
+
+def resolved(spec):
+    """A method's specification, completed by the defaults of its class.
+
+    Args:
+        spec: `{"class": "S2SD", "dims": [256]}`; an argument may be a specification
+            itself, as the term of `PAD` is.
+
+    Raises:
+        ValueError: If the class is unknown or takes no such argument.
+    """
+    name = spec.get("class")
+    if name not in known():
+        raise ValueError(
+            f"Unknown method. Expected one of {', '.join(known())}. "
+            f"Received: class={name!r}"
+        )
+    given = {key: value for key, value in spec.items() if key != "class"}
+    given = {key: resolved(v) if _is_spec(v) else v for key, v in given.items()}
+    return _completed(name, known()[name], given, ("name",))
+
+
+def resolved_loss(name, options):
+    """`{"class": name, **arguments}` of a loss of `keras_distill.losses.get`."""
+    default = kd.losses.get(name, num_classes=2)
+    return _completed(name, type(default), options, ("name", "num_classes"))
+
+
+def resolved_augment(options):
+    """The same of `layers.RandomAffine`; `None` of `None`."""
+    if options is None:
+        return None
+    return _completed("RandomAffine", kd.layers.RandomAffine, options, ("seed",))
+
+
+def make(spec, teacher_dim=None):
+    """The method of a specification.
+
+    Args:
+        spec: See `resolved`.
+        teacher_dim: Width of the cached teacher, for the terms that must know it.
+    """
+    made = known()[spec["class"]]
+    options = {
+        key: make(value, teacher_dim) if _is_spec(value) else value
+        for key, value in spec.items()
+        if key != "class"
+    }
+    if teacher_dim is not None and getattr(made, "same_width", False):
+        if options.get("teacher_dim") is None:
+            options["teacher_dim"] = teacher_dim
+    return made(**options)
+
+
+def make_loss(spec, classes):
+    """The loss of a specification, for a training set of so many classes."""
+    options = {key: value for key, value in spec.items() if key != "class"}
+    return kd.losses.get(spec["class"], num_classes=classes, **options)
+
+
+def make_augment(spec):
+    """The augmentation of a specification; `None` of `None`."""
+    if spec is None:
+        return None
+    options = {key: value for key, value in spec.items() if key != "class"}
+    return kd.layers.RandomAffine(**options)
+
+
+def _completed(name, made, given, left_out):
+    methods.check(given, made, f'"class": "{name}"')
+    defaults = {
+        key: parameter.default
+        for key, parameter in inspect.signature(made).parameters.items()
+        if key not in left_out and _is_plain(parameter.default)
+    }
+    return json.loads(json.dumps({"class": name, **defaults, **given}))
+
+
+def _is_spec(value):
+    return isinstance(value, dict) and "class" in value
+
+
+def _is_plain(value):
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)

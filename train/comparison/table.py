@@ -1,0 +1,183 @@
+"""The results as a page of Markdown."""
+
+import json
+
+from train.comparison.record import BROKEN, DIVERGED, DONE
+from train.comparison.statistics import differences, estimate
+
+MEASURES = {"recall_at_1": "Recall@1", "map_at_r": "MAP@R"}
+
+NOTE = """\
+Per cent: mean over the seeds and half the width of its 95 % t-interval. A difference is
+paired: the same seed gives every method the same initial student and the same batches.
+**Bold** where its interval leaves 0 out; intervals are not widened for the number of
+methods. The student of the last epoch is measured; nothing was chosen on the evaluation
+classes. Seconds are those of the training steps, the first of which trace the graph."""
+
+
+def table(recipe, record):
+    """Markdown of all runs that have ended.
+
+    Args:
+        recipe: `Recipe`.
+        record: `Record`.
+
+    Returns:
+        String.
+    """
+    lines = [f"# {recipe.name}", ""]
+    if recipe.about:
+        lines += [recipe.about, ""]
+    lines += ["```sh", record.head.get("command", ""), "```", ""]
+    labels = shown(recipe, record)
+    if not labels:
+        return "\n".join([*lines, "No run has ended yet.", ""])
+    lines += _rows(recipe, record, labels)
+    lines += ["", NOTE, ""]
+    lines += _unfinished(recipe, record)
+    lines += _conditions(recipe, record, labels)
+    return "\n".join(lines) + "\n"
+
+
+def shown(recipe, record):
+    """Methods that have runs: those of the recipe, then those it no longer names."""
+    there = dict.fromkeys(run["method"] for run in record.runs)
+    return [name for name in {**recipe.methods, **there} if name in there]
+
+
+def _rows(recipe, record, labels):
+    budgets = {record.settings[label]["steps"] for label in labels}
+    headings = ["method", "runs"]
+    headings += ["steps"] if len(budgets) > 1 else []
+    for name in MEASURES.values():
+        headings += [name, f"against {recipe.baseline}"]
+    yield _row([*headings, "training"])
+    yield _row(["---"] + ["---:"] * len(headings))
+    for label in labels:
+        cells = [label, _count(record, label)]
+        if len(budgets) > 1:
+            cells.append(f"{record.settings[label]['steps']:,}")
+        for name in MEASURES:
+            values = record.figures(label, name)
+            base = record.figures(recipe.baseline, name)
+            cells.append(_percent(estimate(values.values())))
+            gain = estimate(differences(values, base).values())
+            cells.append("" if label == recipe.baseline else _gain(gain, len(values)))
+        runs = record.ended(label, DONE)
+        seconds = estimate(run["seconds"] for run in runs)
+        cells.append("" if seconds is None else f"{seconds.mean:.0f} s")
+        yield _row(cells)
+
+
+def _count(record, label):
+    done = len(record.ended(label, DONE))
+    failed = len(record.ended(label, DIVERGED, BROKEN))
+    return f"{done} + {failed} failed" if failed else str(done)
+
+
+def _percent(value):
+    if value is None:
+        return ""
+    half = "" if value.half is None else f" ± {100 * value.half:.2f}"
+    return f"{100 * value.mean:.2f}{half}"
+
+
+def _gain(value, runs):
+    if value is None:
+        return ""
+    half = "" if value.half is None else f" ± {100 * value.half:.2f}"
+    text = f"{100 * value.mean:+.2f}{half}"
+    text = f"**{text}**" if value.decided else text
+    return text if value.count == runs else f"{text} ({value.count} seeds)"
+
+
+def _unfinished(recipe, record):
+    for run in record.runs:
+        if run["status"] != DONE:
+            which = f"{run['label']}, seed {run['seed']}"
+            yield f"* {which}: {run['status']}, {run['reason']}"
+    for method in recipe.methods:
+        ended = {run["seed"] for run in record.ended(method, DONE, DIVERGED, BROKEN)}
+        seeds = [str(seed) for seed in recipe.seeds if seed not in ended]
+        if seeds:
+            which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+            yield f"* {method}, {which}: not run yet"
+    for method in shown(recipe, record):
+        if method not in recipe.methods:
+            yield f"* {method}: no longer in the recipe"
+
+
+def _conditions(recipe, record, labels):
+    """Under which conditions these figures hold."""
+    images = record.head["data"]
+    settings = record.settings[labels[0]]
+    globs = recipe.eval_classes
+    which = f" ({', '.join(f'`{glob}`' for glob in globs)})" if globs else ""
+    runs = [run for label in labels for run in record.ended(label, DONE)]
+    student, batch = settings["student"], settings["batch"]
+    optimizer = settings["optimizer"]
+    shape = "x".join(str(n) for n in images["image_shape"])
+    yield from ["", "| | |", "| --- | --- |"]
+    yield _row(["data", f"`{recipe.data}`, {shape}"])
+    yield _row(["trained on", _images(images["training"])])
+    yield _row(["measured on", _images(images["evaluation"]) + which])
+    sizes = {f"{run['parameters']:,}" for run in runs}
+    size = f", {' or '.join(sorted(sizes))} parameters" if sizes else ""
+    yield _row(["student", f"{student['backbone']}, {student['dim']} numbers{size}"])
+    yield _row(
+        [
+            "budget",
+            f"{settings['steps']:,} steps ({settings['epochs']} epochs) of "
+            f"{batch['classes']} classes x {batch['per_class']} images",
+        ]
+    )
+    yield _row(
+        [
+            "optimiser",
+            f"AdamW, rate {optimizer['learning_rate']:g}, "
+            f"weight decay {optimizer['weight_decay']:g}",
+        ]
+    )
+    yield _row(["loss", _call(settings["loss"])])
+    augment = settings["augment"]
+    yield _row(["augmentation", "none" if augment is None else _call(augment)])
+    for machine in dict.fromkeys(_machine(run["machine"]) for run in runs):
+        yield _row(["made with", machine])
+    yield from ["", "| method | what it is |", "| --- | --- |"]
+    for label in labels:
+        own = record.settings[label]
+        parts = [_call(spec) for spec in own["methods"]] or ["the loss alone"]
+        for name in ("loss", "optimizer", "steps"):
+            if own[name] != settings[name]:
+                value = own[name]
+                said = _call(value) if name == "loss" else f"`{json.dumps(value)}`"
+                parts.append(f"{name} {said}")
+        yield _row([label, "; ".join(parts)])
+
+
+def _images(part):
+    return f"{part['classes']:,} classes, {part['images']:,} images"
+
+
+def _machine(machine):
+    names = ("keras_distill", "keras", "tensorflow", "numpy", "python")
+    versions = ", ".join(f"{name} {machine[name]}" for name in names)
+    return f"{versions}; {machine['device']}, {machine['threads']} threads a run"
+
+
+def _call(spec):
+    """`S2SD(dims=[256], weight=50.0)`, as code."""
+
+    def text(value):
+        if isinstance(value, dict) and "class" in value:
+            inner = ", ".join(
+                f"{k}={text(v)}" for k, v in value.items() if k != "class"
+            )
+            return f"{value['class']}({inner})"
+        return json.dumps(value)
+
+    return f"`{text(spec)}`"
+
+
+def _row(cells):
+    return f"| {' | '.join(cells)} |"
