@@ -1,16 +1,23 @@
 """Labelled images for training and evaluation, as `tf.data` pipelines."""
 
-from keras_distill.data.class_balanced import EpochPlan, class_balanced
+from keras_distill.data.cache_embeddings import cache_embeddings
+from keras_distill.data.class_balanced import class_balanced
 from keras_distill.data.class_split import class_split
+from keras_distill.data.epoch_plan import EpochPlan
+from keras_distill.data.fixed_views import FixedViews
 from keras_distill.data.glyphs import glyphs
 from keras_distill.data.image_folder import image_folder
 from keras_distill.data.image_set import ImageSet
 from keras_distill.data.instance_split import instance_split
 from keras_distill.data.load import load
+from keras_distill.data.teacher_cache import TeacherCache
 
 __all__ = [
     "EpochPlan",
+    "FixedViews",
     "ImageSet",
+    "TeacherCache",
+    "cache_embeddings",
     "class_balanced",
     "class_split",
     "glyphs",

@@ -1,8 +1,7 @@
 """Batches of P classes with K images each: pairs to pull together in every batch.
 
 One epoch is a function of the seed and its number alone, so that a resumed run gets
-the batches it would have had. Order comes from hashes (SplitMix64) of seed, epoch and
-row instead of a random generator: nothing has to be replayed.
+the batches it would have had.
 """
 
 import itertools
@@ -11,11 +10,15 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from keras_distill.data.epoch_plan import EpochPlan
+from keras_distill.data.fixed_views import FixedViews, id_keys
 from keras_distill.data.image_set import ImageSet
+from keras_distill.data.split_mix import split_mix
+from keras_distill.data.teacher_cache import TeacherCache
 
 
 def class_balanced(
-    images, classes, per_class, augment=None, seed=0, first_epoch=0
+    images, classes, per_class, augment=None, seed=0, first_epoch=0, teacher=None
 ) -> tf.data.Dataset:
     """A dataset of batches that hold `classes` classes with `per_class` images each.
 
@@ -45,17 +48,25 @@ def class_balanced(
             function of a batch, or a list of these. A layer with an attribute
             `draws_per_image` is handed its random numbers, so that the result
             depends on the seed alone; others draw from their own generators and
-            are called one batch after another to keep their order.
+            are called one batch after another to keep their order. Or a
+            `FixedViews`: each image then comes in one of its views.
         seed: Integer.
         first_epoch: The epoch of the first iteration: that to resume at.
+        teacher: A `TeacherCache` of these images, or of more, and of the views of
+            `augment`, see `cache_embeddings`. The batches are the same as without.
 
     Returns:
         Finite `tf.data.Dataset` of `(images (P * K, H, W, C) float32 in [0, 255],
-        labels (P * K,) int32)`, prefetched, of known cardinality.
+        labels (P * K,) int32)`, prefetched, of known cardinality. With `teacher`, the
+        images are a dictionary: `"image"`, and `"teacher_embedding"` `(P * K, dim)`
+        float32, as `Distiller` takes them.
 
     Raises:
         ValueError: If there are fewer than `classes` classes with images, or a
-            number is too small.
+            number is too small; if the cache lacks an image, has other pixels under
+            its id, or was made of other views.
+        TypeError: If `teacher` is no `TeacherCache`, or `augment` or `images` are not
+            what it could have been made of.
 
     Example:
         batches = class_balanced(train, classes=28, per_class=4)
@@ -74,130 +85,32 @@ def class_balanced(
             f"{per_class} images; these are repeated within a batch.",
             stacklevel=2,
         )
+    if teacher is not None:
+        augment = _cached_views(teacher, images, augment)
+    fixed = isinstance(augment, FixedViews)
+    keys = id_keys(images.ids) if fixed else None
     epochs = itertools.count(first_epoch)
 
     def epoch():
         number = next(epochs)
-        for step, rows in enumerate(plan.epoch(number)):
-            yield rows, [number, step]
+        rows = plan.epoch(number)
+        views = augment.of_epoch(keys[rows], number, seed) if fixed else rows * 0
+        for step in range(plan.steps):
+            yield rows[step], views[step], [number, step]
 
-    batch = classes * per_class
+    places = tf.TensorSpec((classes * per_class,), tf.int64)
     dataset = tf.data.Dataset.from_generator(
-        epoch,
-        output_signature=(
-            tf.TensorSpec((batch,), tf.int64),
-            tf.TensorSpec((2,), tf.int64),
-        ),
+        epoch, output_signature=(places, places, tf.TensorSpec((2,), tf.int64))
     ).apply(tf.data.experimental.assert_cardinality(plan.steps))
-    with tf.device("CPU:0"):
-        labels = tf.constant(images.labels)
-
-    def fetch(rows, at):
-        pixels = tf.cast(images.gather(rows), tf.float32)
-        return pixels, tf.gather(labels, rows), at
-
-    dataset = dataset.map(fetch, num_parallel_calls=tf.data.AUTOTUNE)
-    layers = augment if isinstance(augment, list | tuple) else [augment]
-    for depth, layer in enumerate(layers):
-        if layer is not None:
-            dataset = _augmented(dataset, layer, int(_hash(seed, depth)))
-    dataset = dataset.map(lambda pixels, labels, _: (pixels, labels))
+    if fixed:
+        dataset = _fixed_batches(dataset, images, augment, teacher)
+    else:
+        dataset = _drawn_batches(dataset, images, augment, seed)
     # A strategy must share out the rows of each batch, not shard what makes them.
     options = tf.data.Options()
     policy = tf.data.experimental.AutoShardPolicy.OFF
     options.experimental_distribute.auto_shard_policy = policy
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
-
-
-class EpochPlan:
-    """Which rows make up each batch of each epoch; the order behind `class_balanced`.
-
-    Args:
-        labels: `(N,)` integers; classes are the values that occur.
-        classes: P, different classes in a batch.
-        per_class: K, images of each.
-        seed: Integer.
-
-    Attributes:
-        steps: Batches an epoch.
-        class_count: Classes that occur.
-        few: How many of them have fewer than K images.
-
-    Raises:
-        ValueError: As `class_balanced`.
-    """
-
-    def __init__(self, labels, classes, per_class, seed=0):
-        labels = np.asarray(labels)
-        for name, number in [("classes", classes), ("per_class", per_class)]:
-            if number < 2:
-                raise ValueError(
-                    f"`{name}` must be at least 2: a batch needs pairs of one class "
-                    f"and of two. Received: {name}={number}"
-                )
-        _, self._labels, sizes = np.unique(
-            labels, return_inverse=True, return_counts=True
-        )
-        self.class_count = len(sizes)
-        if self.class_count < classes:
-            raise ValueError(
-                "A batch cannot hold more classes than there are. "
-                f"Received: classes={classes}, data with {self.class_count} classes"
-            )
-        self.few = int((sizes < per_class).sum())
-        self.steps = max(1, len(labels) // (classes * per_class))
-        self._classes, self._per_class, self._seed = classes, per_class, seed
-        self._sizes = sizes
-        self._starts = np.cumsum(sizes) - sizes
-        # Epochs it takes to visit every class: 1, unless there are few batches.
-        self._round = -(-self.class_count // (self.steps * classes))
-        # A round shows `window` images of each class at least; so many rounds make
-        # a pass through the class, in one shuffled order.
-        self._window = max(1, self.steps * classes // self.class_count) * per_class
-        self._pass = -(-sizes // self._window)
-
-    def epoch(self, number):
-        """int64 `(steps, P * K)`: rows of the data, one batch a line."""
-        slots, visits = self._slots(number)
-        turn = number // self._round
-        order = self._shuffled(turn)
-        # The window begins where that of the last round of this pass ended.
-        begin = (turn % self._pass * self._window)[slots] + visits * self._per_class
-        offset = begin[:, None] + np.arange(self._per_class)
-        offset %= self._sizes[slots][:, None]
-        rows = order[self._starts[slots][:, None] + offset]
-        return rows.reshape(self.steps, -1).astype(np.int64)
-
-    def _slots(self, number):
-        """Classes in the order of their places, and how often each came before.
-
-        Shuffled rounds through all classes. A round begins with classes that the
-        batch in which it begins does not hold yet.
-        """
-        count, places = self.class_count, self.steps * self._classes
-        if places < count:  # No epoch shows every class; several together do.
-            turn, part = divmod(number, self._round)
-            order = np.argsort(_hash(self._seed, 1, turn, np.arange(count)))
-            place = part * places + np.arange(places)
-            return order[place % count], place // count
-        rounds = -(-places // count)
-        slots = np.empty(0, np.int64)
-        for turn in range(rounds):
-            order = np.argsort(_hash(self._seed, 2, number, turn, np.arange(count)))
-            begun = slots[len(slots) - len(slots) % self._classes :]
-            if len(begun):
-                missing = self._classes - len(begun)
-                fresh = order[~np.isin(order, begun)]
-                later = np.isin(order, fresh[:missing], invert=True)
-                order = np.concatenate([fresh[:missing], order[later]])
-            slots = np.concatenate([slots, order])
-        return slots[:places], np.repeat(np.arange(rounds), count)[:places]
-
-    def _shuffled(self, turn):
-        """Rows of the data, class after class, each class in its shuffled order."""
-        number = (turn // self._pass)[self._labels]
-        key = _hash(self._seed, 3, number, np.arange(len(self._labels)))
-        return np.lexsort((key, self._labels))
 
 
 def _image_set(images):
@@ -219,11 +132,73 @@ class _Arrays:
                 f"images.shape={images.shape}, labels.shape={labels.shape}"
             )
         self.labels = labels.astype(np.int32)
+        self.ids = [f"{self.name}/{row}" for row in range(len(labels))]
         with tf.device("CPU:0"):
             self._tensor = tf.constant(images)
 
     def gather(self, rows):
         return tf.gather(self._tensor, rows)
+
+
+def _cached_views(teacher, images, augment):
+    """The views that cache and batches share."""
+    if not isinstance(teacher, TeacherCache):
+        raise TypeError(
+            "`teacher` is a cache, see `cache_embeddings`; a teacher that is asked in "
+            f"every step belongs to `Distiller(teacher=...)`. Received: {teacher=}"
+        )
+    if not isinstance(images, ImageSet):
+        raise TypeError(
+            "A cache knows images by the ids of an ImageSet: make one of the arrays. "
+            "Received: images as arrays"
+        )
+    views = FixedViews(None, count=1) if augment is None else augment
+    if not isinstance(views, FixedViews):
+        raise TypeError(
+            "Cached embeddings are those of fixed views: `augment` must be the "
+            f"FixedViews that the cache was made with. Received: {augment=}"
+        )
+    teacher.refuse_other_views(views)
+    return views
+
+
+def _fixed_batches(dataset, images, views, teacher):
+    """Images in their views, with what a cache says of them."""
+    view = views.of(images)
+    with tf.device("CPU:0"):
+        labels = tf.constant(images.labels)
+        places = None if teacher is None else tf.constant(teacher.rows(images))
+
+    def fetch(rows, shown, _):
+        inputs = view(rows, shown)
+        if teacher is not None:
+            said = teacher.gather(tf.gather(places, rows), shown)
+            inputs = {"image": inputs, "teacher_embedding": said}
+        return inputs, tf.gather(labels, rows)
+
+    return dataset.map(fetch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _drawn_batches(dataset, images, augment, seed):
+    """Images augmented anew in every batch."""
+    with tf.device("CPU:0"):
+        labels = tf.constant(images.labels)
+
+    def fetch(rows, _, at):
+        pixels = tf.cast(images.gather(rows), tf.float32)
+        return pixels, tf.gather(labels, rows), at
+
+    dataset = dataset.map(fetch, num_parallel_calls=tf.data.AUTOTUNE)
+    layers = augment if isinstance(augment, list | tuple) else [augment]
+    for depth, layer in enumerate(layers):
+        if isinstance(layer, FixedViews):
+            raise TypeError(
+                "FixedViews stand alone: hand their list of layers to them. "
+                f"Received: augment={augment}"
+            )
+        if layer is not None:
+            dataset = _augmented(dataset, layer, int(split_mix(seed, depth)))
+    return dataset.map(lambda pixels, labels, _: (pixels, labels))
 
 
 def _augmented(dataset, layer, seed):
@@ -247,16 +222,3 @@ def _augmented(dataset, layer, seed):
 
     parallel = tf.data.AUTOTUNE if draws is not None else None
     return dataset.map(apply, num_parallel_calls=parallel)
-
-
-def _hash(*parts):
-    """uint64 hash of integers or arrays of them, broadcast; SplitMix64 steps."""
-    state = np.uint64(0)
-    with np.errstate(over="ignore"):
-        for part in parts:
-            state = state + np.asarray(part).astype(np.uint64)
-            state = (state + np.uint64(0x9E3779B97F4A7C15)) & np.uint64(2**64 - 1)
-            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state = state ^ (state >> np.uint64(31))
-    return state
