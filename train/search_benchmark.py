@@ -3,10 +3,10 @@
 import concurrent.futures
 import multiprocessing
 import os
-import pathlib
 import time
 
 from keras_distill import command_line
+from train import memory
 
 EXAMPLE = """\
 python -m train.search_benchmark
@@ -72,11 +72,11 @@ def _measured(name, rows, dim, k, metric, threads):
     search = _ours if name == "keras_distill" else _faiss
     few = embeddings[: max(k, 600)]
     search(few, k, metric, threads)  # loads libraries, starts threads
-    before = _memory(reset=True)
+    before = memory.peak(reset=True)
     began, cpu_began = time.perf_counter(), time.process_time()
     indices = search(embeddings, k, metric, threads)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu_began
-    after = _memory()
+    after = memory.peak()
     peak = None if before is None else after - before
     return {"seconds": seconds, "cpu": cpu, "peak": peak, "indices": indices}
 
@@ -97,19 +97,6 @@ def _faiss(embeddings, k, metric, threads):
     index = faiss.IndexFlatIP(dim) if metric == "cosine" else faiss.IndexFlatL2(dim)
     index.add(embeddings)
     return index.search(embeddings, k)[1]
-
-
-def _memory(reset=False):
-    """The most memory held so far, in bytes; None where the system does not say."""
-    process = pathlib.Path("/proc/self")
-    try:
-        if reset:
-            (process / "clear_refs").write_text("5")  # forget the peak until now
-        lines = (process / "status").read_text().splitlines()
-    except OSError:
-        return None
-    peak = next(line for line in lines if line.startswith("VmHWM"))
-    return int(peak.split()[1]) * 1024
 
 
 def _parser():
