@@ -1,0 +1,131 @@
+"""SoftTargets compares softened class probabilities."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_distill as kd
+from keras_distill import methods
+from keras_distill.methods.soft_targets import soft_targets
+from tests.methods.float64_loops import is_the_formula
+
+EXAMPLES = [
+    methods.SoftTargets(
+        weight=3.0,
+        temperature=2.0,
+        student_layer="pooled",
+        teacher_layer="pooled",
+        name="other",
+    )
+]
+
+rng = np.random.default_rng(0)
+TEACHER, STUDENT = 5 * rng.normal(size=(2, 4, 6))
+
+
+def by_hand(temperature):
+    def formula(teacher, student):
+        values = []
+        for t, s in zip(teacher, student, strict=True):
+            t, s = t.reshape(-1, t.shape[-1]), s.reshape(-1, s.shape[-1])
+            cells = []
+            for a, b in zip(t, s, strict=True):
+                p, q = np.exp(a / temperature), np.exp(b / temperature)
+                p, q = p / p.sum(), q / q.sum()
+                cells.append(temperature**2 * np.sum(p * np.log(p / q)))
+            values.append(np.mean(cells))
+        return np.array(values)
+
+    return formula
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_is_the_formula(temperature):
+    def function(teacher, student):
+        return soft_targets(teacher, student, temperature)
+
+    is_the_formula(function, by_hand(temperature), TEACHER, STUDENT)
+
+
+def test_cells_of_a_map_are_averaged():
+    teacher, student = rng.normal(size=(2, 3, 2, 2, 4))
+    is_the_formula(soft_targets, by_hand(4.0), teacher, student)
+
+
+def test_does_not_see_a_constant_added_to_the_logits():
+    shift = np.array([[100.0], [-100.0], [3.0], [0.0]])
+    np.testing.assert_allclose(
+        soft_targets(TEACHER + shift, STUDENT - shift),
+        soft_targets(TEACHER, STUDENT),
+        rtol=1e-4,
+    )
+
+
+def test_logits_of_any_size_give_finite_numbers():
+    # The probabilities of these round to 0: their logarithm would be -inf.
+    teacher = np.array([[1e4, -1e4, 0.0]])
+    values = soft_targets(teacher, -teacher, 1.0)
+    np.testing.assert_allclose(values, [2e4], rtol=1e-6)
+
+
+def test_at_a_high_temperature_it_is_half_the_mean_square_of_centred_logits():
+    # Section 2.1 of the paper.
+    def centred(x):
+        return x - x.mean(axis=1, keepdims=True)
+
+    gaps = centred(TEACHER) - centred(STUDENT)
+    expected = np.mean(np.square(gaps), axis=1) / 2
+    np.testing.assert_allclose(
+        soft_targets(TEACHER, STUDENT, 300.0), expected, rtol=0.1
+    )
+
+
+def test_refuses_what_would_broadcast():
+    with pytest.raises(ValueError, match=r"one shape.*\(4, 6\).*\(4, 1\)"):
+        soft_targets(TEACHER, STUDENT[:, :1])
+
+
+def test_refuses_a_temperature_of_zero():
+    with pytest.raises(ValueError, match="positive and finite.*temperature=0"):
+        methods.SoftTargets(temperature=0)
+
+
+def classifier(classes, name):
+    images = keras.Input((4, 4, 1), name="image")
+    x = keras.layers.Flatten()(images)
+    return keras.Model(images, keras.layers.Dense(classes, name="logits")(x), name=name)
+
+
+def test_refuses_a_teacher_of_other_classes_and_never_projects():
+    message = r"same classes.*teacher='large' with 7, student='small' with 5"
+    with pytest.raises(ValueError, match=message):
+        kd.Distiller(
+            classifier(5, "small"),
+            [methods.SoftTargets()],
+            teacher=classifier(7, "large"),
+        )
+    term = methods.SoftTargets()
+    kd.Distiller(classifier(5, "small"), [term], teacher=classifier(5, "large"))
+    assert term.weights and not term.trainable_weights
+
+
+def test_refuses_cached_logits_of_other_classes():
+    distiller = kd.Distiller(classifier(5, "small"), [methods.SoftTargets()])
+    distiller.compile("sgd")
+    inputs = {"image": np.zeros((2, 4, 4, 1)), "teacher_embedding": np.zeros((2, 7))}
+    with pytest.raises(ValueError, match="one shape.*7.*5"):
+        distiller.fit(inputs, verbose=0)
+
+
+def test_reads_the_logits_of_a_student_with_several_outputs():
+    net = classifier(5, "small")
+    unit = kd.layers.L2Normalization(name="embedding")(net.output)
+    both = keras.Model(net.input, {"embedding": unit, "logits": net.output})
+    large = classifier(5, "large")
+    term = methods.SoftTargets(student_layer="logits")
+    distiller = kd.Distiller(both, [term], teacher=large)
+    distiller.compile("sgd", jit_compile=False)
+    images = rng.normal(size=(4, 4, 4, 1)).astype("f4")
+    logs = distiller.evaluate(images, batch_size=4, verbose=0, return_dict=True)
+    expected = np.mean(soft_targets(large(images), net(images)))
+    assert logs["soft_targets_divergence"] == pytest.approx(expected, rel=1e-4)
