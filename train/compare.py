@@ -6,6 +6,8 @@ three are rewritten after each run, and the same command goes on where it stoppe
 """
 
 import contextlib
+import dataclasses
+import os
 import pathlib
 import shlex
 import sys
@@ -14,6 +16,7 @@ import time
 from keras_distill import atomic, command_line
 
 RESULTS = pathlib.Path("docs/results")
+RUNS = pathlib.Path("runs/compare")  # of teachers: the files that are not kept
 
 EXAMPLE = """\
 python -m train.compare train/recipes/omniglot_self_8.json --jobs 2
@@ -23,77 +26,27 @@ python -m train.compare train/recipes/omniglot_self_8.json --only none DSD --see
 def main(argv=None):
     args = _parser().parse_args(argv)
     from train.comparison import recipe as recipes
-    from train.comparison.record import Record, alone
+    from train.comparison.record import alone
 
     recipe = recipes.read(args.recipe)
     _check(args, recipe)
     out = args.out or RESULTS / recipe.name
     if args.report:
-        report(recipe, Record(out / "runs.json"), out)
+        _report(recipe, *_records(out), out)
+        _show(out)
         return 0
+    # TensorFlow reads it when it starts: the runs of --jobs need the GPU as well.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with alone(out):
-        return compare(args, recipe, Record(out / "runs.json"), out)
-
-
-def compare(args, recipe, record, out):
-    """Runs what is missing; returns the exit code."""
-    from train.comparison import plan, training
-
-    data = {
-        "path": args.data or recipe.data,
-        "image_size": recipe.image_size,
-        "eval_classes": recipe.eval_classes,
-        "validation_classes": None,
-    }
-    print(f"Reading {data['path']}", flush=True)
-    images = training.describe(data, recipe.batch)
-    for method in args.again:
-        print(f"{record.forget(method)} runs of {method} are forgotten", flush=True)
-    settings = {name: plan.settings(recipe, name, images) for name in recipe.methods}
-    for name, own in settings.items():
-        record.adopt(name, own)
-        training.build(own, images["image_shape"], images["training"]["classes"], 0)
-    record.head = {
-        "name": recipe.name,
-        "command": _command(args),
-        "data": {
-            part: images[part] for part in ("name", "image_shape", *images["parts"])
-        },
-    }
-    chosen = [name for name in recipe.methods if name in (args.only or recipe.methods)]
-    seeds = recipe.seeds[: args.seeds]
-    jobs = plan.grid({name: settings[name] for name in chosen}, seeds, data)
-    missing = [job for job in jobs if not record.has(job)]
-    print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are there", flush=True)
-    try:
-        return _run(args, recipe, record, out, missing)
-    except KeyboardInterrupt:
-        print(
-            "\nInterrupted. What has ended is kept: the same command goes on.",
-            file=sys.stderr,
-        )
-        raise SystemExit(130) from None
-
-
-def _run(args, recipe, record, out, jobs):
-    from train.comparison import training, workers
-    from train.comparison.record import BROKEN
-
-    began, broken = time.perf_counter(), 0
-    outcomes = workers.execute(jobs, args.jobs, training.run)
-    with contextlib.closing(outcomes):
-        for done, (job, outcome) in enumerate(outcomes, 1):
-            record.add(job, outcome)
-            report(recipe, record, out, say=False)
-            broken += outcome["status"] == BROKEN
-            left = len(jobs) - done
-            minutes = (time.perf_counter() - began) / done * left / 60
+        try:
+            broken = compare(args, recipe, out)
+        except KeyboardInterrupt:
             print(
-                f"{job.label}, seed {job.seed}: {_said(outcome)}; "
-                f"{left} left, about {minutes:.0f} min",
-                flush=True,
+                "\nInterrupted. What has ended is kept: the same command goes on.",
+                file=sys.stderr,
             )
-    report(recipe, record, out)
+            raise SystemExit(130) from None
+    _show(out)
     if broken:
         print(
             f"{broken} runs broke: the same command tries them again.", file=sys.stderr
@@ -101,22 +54,138 @@ def _run(args, recipe, record, out, jobs):
     return 1 if broken else 0
 
 
-def report(recipe, record, out, say=True):
-    """Writes table and picture of what there is."""
+def compare(args, recipe, out):
+    """Runs what is missing; returns how many runs broke."""
+    from train.comparison import plan, tuning
+
+    records = record, trials = _records(out)
+    for method in args.again:
+        count = sum(some.forget(method) for some in records)
+        print(f"{count} runs of {method} are forgotten", flush=True)
+
+    def report():
+        _report(recipe, record, trials, out)
+
+    broken, overrides = 0, dict.fromkeys(recipe.methods)
+    if recipe.tuning is not None:
+        data = plan.data(recipe, args.data, tuning=True)
+        stage = _Stage(args, recipe, data, trials, report)
+        broken = stage.run(tuning.settings(recipe, stage.images), stage.tuning_seeds)
+        overrides = {
+            method: recipe.methods[method]["trials"][number]
+            for method, number in tuning.chosen(recipe, trials).items()
+        }
+    stage = _Stage(args, recipe, plan.data(recipe, args.data), record, report)
+    settings = {
+        method: (method, plan.settings(recipe, method, stage.images, trial))
+        for method, trial in overrides.items()
+    }
+    return broken + stage.run(settings, recipe.seeds[: args.seeds])
+
+
+class _Stage:
+    """Trials on validation classes, or the grid on evaluation classes."""
+
+    def __init__(self, args, recipe, data, record, report):
+        from train.comparison import training
+
+        print(f"Reading {data['path']}", flush=True)
+        self.args, self.recipe, self.data = args, recipe, data
+        self.record, self.report = record, report
+        self.images = images = training.describe(data, recipe.batch)
+        self.tuning_seeds = recipe.tuning and recipe.tuning["seeds"]
+        record.head = {
+            "name": recipe.name,
+            "command": _command(args),
+            "data": {
+                part: images[part] for part in ("name", "image_shape", *images["parts"])
+            },
+        }
+
+    def run(self, settings, seeds):
+        """Runs what is missing of labels x seeds; returns how many runs broke."""
+        from train.comparison import plan, training
+
+        shape, classes = self.images["image_shape"], self.images["training"]["classes"]
+        for label, (_, own) in settings.items():
+            self.record.adopt(label, own)
+            training.build(own, shape, classes, 0)  # so that mistakes come first
+        self.record.write()
+        only = self.args.only or self.recipe.methods
+        chosen = {label: pair for label, pair in settings.items() if pair[0] in only}
+        jobs = plan.grid(chosen, seeds, self.data)
+        missing = [job for job in jobs if not self.record.has(job)]
+        print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are there", flush=True)
+        if any(plan.TEACHER in job.settings for job in missing):
+            missing = self._taught(missing)
+        return self._execute(missing, self.args.jobs)
+
+    def _taught(self, jobs):
+        """The jobs with what the teacher says, which is trained if it has to be."""
+        from train.comparison import plan, teacher
+
+        folder = RUNS / self.recipe.name
+        lesson = teacher.job(self.recipe, self.images, self.data, folder)
+        self.record.adopt(lesson.label, lesson.settings)
+        if not teacher.is_there(lesson, self.record):
+            teacher.forget_lessons(lesson)
+            self._execute([lesson], 1)
+        lessons = teacher.lessons(lesson, self.record, jobs[0].settings["views"])
+        return [
+            dataclasses.replace(job, lessons=lessons)
+            if plan.TEACHER in job.settings
+            else job
+            for job in jobs
+        ]
+
+    def _execute(self, jobs, count):
+        from train.comparison import training, workers
+        from train.comparison.record import BROKEN
+
+        began, broken = time.perf_counter(), 0
+        outcomes = workers.execute(jobs, count, training.run)
+        with contextlib.closing(outcomes):
+            for done, (job, outcome) in enumerate(outcomes, 1):
+                self.record.add(job, outcome)
+                self.report()
+                broken += outcome["status"] == BROKEN
+                left = len(jobs) - done
+                minutes = (time.perf_counter() - began) / done * left / 60
+                print(
+                    f"{job.label}, seed {job.seed}: {_said(outcome)}; "
+                    f"{left} left, about {minutes:.0f} min",
+                    flush=True,
+                )
+        return broken
+
+
+def _records(out):
+    """What is known of the grid, and of the trials."""
+    from train.comparison.record import Record
+
+    return Record(out / "runs.json"), Record(out / "tuning.json")
+
+
+def _report(recipe, record, trials, out):
+    """Writes tables and picture of what there is."""
+    from train.comparison import tuning
     from train.comparison.picture import picture
     from train.comparison.table import table
 
-    record.write()
-    text = table(recipe, record)
-    atomic.write_text(out / "table.md", text)
+    atomic.write_text(out / "table.md", table(recipe, record))
+    if recipe.tuning is not None:
+        atomic.write_text(out / "tuning.md", tuning.table(recipe, trials))
     drawn = picture(recipe, record)
     if drawn is not None:
         with atomic.file(out / "picture.png") as temporary:
             drawn.savefig(temporary, dpi=120)
-    if say:
-        print(text)
-        for path in sorted(out.iterdir()):
-            print(f"  {path}")
+
+
+def _show(out):
+    for path in sorted(out.glob("*.md")):
+        print(path.read_text(encoding="utf-8"))
+    for path in sorted(out.iterdir()):
+        print(f"  {path}")
 
 
 def _said(outcome):
@@ -145,10 +214,11 @@ def _check(args, recipe):
                 f"--{flag} must be at least 1. Received: {getattr(args, flag)}"
             )
     for flag in ("only", "again"):
-        unknown = [name for name in getattr(args, flag) if name not in recipe.methods]
+        known = [*recipe.methods, *(["teacher"] if flag == "again" else [])]
+        unknown = [name for name in getattr(args, flag) if name not in known]
         if unknown:
             raise ValueError(
-                f"--{flag} takes methods of the recipe: {', '.join(recipe.methods)}. "
+                f"--{flag} takes methods of the recipe: {', '.join(known)}. "
                 f"Received: {', '.join(unknown)}"
             )
 

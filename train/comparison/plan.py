@@ -6,6 +6,7 @@ import math
 
 from train.comparison import specification
 
+TEACHER = "teacher"
 OPTIMIZER = ("learning_rate", "weight_decay")
 
 
@@ -14,20 +15,39 @@ class Job:
     """One run: what a worker is given.
 
     Attributes:
-        label: What the run is a repetition of: the method, and its trial if it is one.
+        label: What the run is a repetition of: a method, a trial of it, or `TEACHER`.
         method: Name of the method.
-        trial: Number of the trial, from 0; `None` in the grid.
         seed: Integer.
-        settings: What `settings` returned.
+        settings: What `settings` or `teacher_settings` returned.
         data: What `training.load` takes.
+        keep: Path to save the student to, `None` to let it go.
+        lessons: Folder of the teacher's cached embeddings, and a digest of its
+            `weights`; `None` for what learns from no teacher.
     """
 
     label: str
     method: str
-    trial: int | None
     seed: int
     settings: dict
     data: dict
+    keep: str | None = None
+    lessons: dict | None = None
+
+
+def data(recipe, path=None, tuning=False):
+    """What `training.load` takes.
+
+    Args:
+        recipe: `Recipe`.
+        path: Where the data of the recipe lie on this machine; `None` for there.
+        tuning: Whether to measure on the validation classes.
+    """
+    return {
+        "path": path or recipe.data,
+        "image_size": recipe.image_size,
+        "eval_classes": recipe.eval_classes,
+        "validation_classes": recipe.tuning["validation_classes"] if tuning else None,
+    }
 
 
 def settings(recipe, method, images, trial=None, budget=None):
@@ -42,19 +62,49 @@ def settings(recipe, method, images, trial=None, budget=None):
 
     Returns:
         Dictionary as JSON keeps it.
+
+    Raises:
+        ValueError: If the method needs a teacher and the recipe has none; if a class,
+            an option or a loss is unknown.
     """
     entry = with_trial(recipe.methods[method], trial or {}, method)
+    budget = budget or entry["budget"] or recipe.budget
+    found = _settings(recipe, images, recipe.student, entry, budget)
+    if recipe.teacher is not None:
+        # All learn from the same fixed views, whether from the teacher or not.
+        count = recipe.teacher["views"] if recipe.augment is not None else 1
+        found["views"] = {"count": count, "seed": recipe.teacher["seed"]}
+    if any(map(specification.needs_teacher, found["methods"])):
+        if recipe.teacher is None:
+            raise ValueError(
+                "A method that learns from a teacher needs the field `teacher`. "
+                f"Received: {method!r}, and no teacher"
+            )
+        found[TEACHER] = teacher_settings(recipe, images)
+    return found
+
+
+def teacher_settings(recipe, images):
+    """`settings` of the teacher, which is trained as a student is."""
+    entry = recipe.teacher
+    student = {name: entry[name] for name in ("backbone", "dim")}
+    if entry["image_size"] not in (None, recipe.image_size):
+        student["image_size"] = entry["image_size"]
+    budget = entry["budget"] or recipe.budget
+    return _settings(recipe, images, student, entry, budget)
+
+
+def _settings(recipe, images, student, entry, budget):
     loss, loss_options = recipe.loss, recipe.loss_options
     if entry["loss"] not in (None, loss):
         loss, loss_options = entry["loss"], {}  # Options of another loss mean nothing.
-    budget = budget or entry["budget"] or recipe.budget
     an_epoch = images["steps_per_epoch"]
     epochs = budget.get("epochs") or math.ceil(budget["steps"] / an_epoch)
     return {
         "task": recipe.task,
         "data": {part: images[part]["fingerprint"] for part in images["parts"]},
         "image_size": recipe.image_size,
-        "student": recipe.student,
+        "student": student,
         "loss": specification.resolved_loss(
             loss, {**loss_options, **entry["loss_options"]}
         ),
@@ -106,7 +156,7 @@ def grid(settings_of, seeds, data):
     """Every method under every seed, seed by seed: an unfinished grid is paired.
 
     Args:
-        settings_of: Dictionary from methods to their settings.
+        settings_of: Dictionary from labels to `(method, settings)`.
         seeds: List of integers.
         data: See `Job`.
 
@@ -114,9 +164,9 @@ def grid(settings_of, seeds, data):
         List of `Job`.
     """
     return [
-        Job(method, method, None, seed, settings, data)
+        Job(label, method, seed, settings, data)
         for seed in seeds
-        for method, settings in settings_of.items()
+        for label, (method, settings) in settings_of.items()
     ]
 
 

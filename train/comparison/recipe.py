@@ -38,7 +38,10 @@ class Recipe:
             `trials`, a list of dictionaries, where there is tuning.
         eval_classes: Globs of the classes that evaluate, `None` for the data's own.
         tuning: `None`, or `{"validation_classes", "seeds", "budget"}`.
-        teacher: `None`, or the recipe of a teacher.
+        teacher: `None`, or a dictionary: `backbone`, `dim` and `image_size`, the
+            pixels that it enlarges the student's images to; `loss`, `loss_options`,
+            `budget`, `optimizer` and `methods`, as of a method; `seed`; and `views`,
+            the augmentations of each image that it is asked about.
         about: A sentence for the table.
     """
 
@@ -135,10 +138,10 @@ def _methods(raw):
 
 def _method(name, entry):
     where = f"methods.{name}"
-    if not name.strip() or set(name) & set("|\n`*"):
+    if not re.fullmatch(r"[\w(][\w ()+.=-]*", name) or name == "teacher":
         raise ValueError(
-            "A method is named by a word or two, without | ` and *, for the table. "
-            f"Received: {name!r}"
+            "A method is named by a word or two of letters, digits and ()+.=- (other "
+            f"signs mean something in the table), and not 'teacher'. Received: {name!r}"
         )
     _fields(
         entry,
@@ -228,10 +231,13 @@ def _teacher(raw):
     student = {name: raw[name] for name in ("backbone", "dim")}
     return {
         **_student(student, "teacher"),
-        "image_size": _count(raw.get("image_size", 1), "teacher.image_size")
-        if "image_size" in raw
-        else None,
-        "loss": _text(raw["loss"], "teacher.loss") if "loss" in raw else None,
+        "image_size": None,
+        "loss": None,
+        **{
+            name: check(raw[name], f"teacher.{name}")
+            for name, check in (("image_size", _count), ("loss", _text))
+            if name in raw
+        },
         "loss_options": _options(raw.get("loss_options", {}), "teacher.loss_options"),
         "methods": [_specification(s, "teacher") for s in raw.get("methods", [])],
         "budget": _budget(raw, "teacher", needed=False),

@@ -14,7 +14,7 @@ DONE, DIVERGED, BROKEN = "done", "diverged", "broken"
 class Record:
     """`runs.json`: what was measured, and under which settings.
 
-    A run is a dictionary with `label`, `method`, `trial`, `seed`, `status`, a
+    A run is a dictionary with `label`, `method`, `seed`, `status`, a
     `fingerprint` of settings and seed, and: of one that is `"done"`, `figures`,
     `seconds` of training, `logs` of the last epoch; of one that `"diverged"` (its loss
     left the numbers) or is `"broken"` (anything else ended it), the `reason`. Broken
@@ -44,16 +44,17 @@ class Record:
         Raises:
             ValueError: If runs were made under other settings; it says what changed.
         """
-        if not self.ended(label, DONE, DIVERGED):
+        settings = json.loads(json.dumps(settings))
+        was = self.settings.setdefault(label, settings)
+        changed = list(_changes(was, settings))
+        if changed and not self.ended(label, DONE, DIVERGED):
             self.runs = [run for run in self.runs if run["label"] != label]
-            self.settings[label] = json.loads(json.dumps(settings))
-            return
-        changed = list(_changes(self.settings[label], json.loads(json.dumps(settings))))
-        if changed:
+            self.settings[label] = settings
+        elif changed:
             raise ValueError(
                 f"{label!r} has runs in {self.path} that were made under other "
                 "settings. Change the recipe back, give it another name, or forget "
-                f"these runs: --again {label.split(' / ')[0]!r}. "
+                f"these runs: --again {self._method(label)!r}. "
                 f"Received: {'; '.join(changed)}"
             )
 
@@ -80,7 +81,6 @@ class Record:
         run = {
             "label": job.label,
             "method": job.method,
-            "trial": job.trial,
             "seed": job.seed,
             **outcome,
             "fingerprint": fingerprint(self.settings[job.label], job.seed),
@@ -125,6 +125,9 @@ class Record:
             for run in self.runs
             if run["label"] == label and run["status"] in statuses
         ]
+
+    def _method(self, label):
+        return next(run["method"] for run in self.runs if run["label"] == label)
 
     def _read(self):
         try:

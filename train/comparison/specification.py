@@ -44,6 +44,11 @@ def resolved(spec):
     return _completed(name, known()[name], given, ("name",))
 
 
+def needs_teacher(spec):
+    """Whether the method of a specification learns from a teacher."""
+    return known()[spec["class"]].needs_teacher
+
+
 def resolved_loss(name, options):
     """`{"class": name, **arguments}` of a loss of `keras_distill.losses.get`."""
     default = kd.losses.get(name, num_classes=2)
@@ -92,9 +97,18 @@ def make_augment(spec):
 
 def _completed(name, made, given, left_out):
     methods.check(given, made, f'"class": "{name}"')
+    parameters = inspect.signature(made).parameters
+    missing = [
+        key
+        for key, parameter in parameters.items()
+        if parameter.default is parameter.empty
+        if key not in (*given, *left_out, "kwargs")
+    ]
+    if missing:
+        raise ValueError(f"{name} needs {', '.join(missing)}. Received: {given}")
     defaults = {
         key: parameter.default
-        for key, parameter in inspect.signature(made).parameters.items()
+        for key, parameter in parameters.items()
         if key not in left_out and _is_plain(parameter.default)
     }
     return json.loads(json.dumps({"class": name, **defaults, **given}))

@@ -32,8 +32,12 @@ class Estimate(typing.NamedTuple):
 
     @property
     def decided(self):
-        """Whether the interval leaves 0 out."""
-        return not self.low <= 0 <= self.high
+        """Whether the interval leaves 0 out.
+
+        Never of values that are all equal: retrieval counts hits, two seeds may well
+        agree, and no spread has then been seen.
+        """
+        return self.half != 0 and not self.low <= 0 <= self.high
 
 
 def estimate(values):

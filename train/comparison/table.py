@@ -2,6 +2,7 @@
 
 import json
 
+from train.comparison.plan import TEACHER
 from train.comparison.record import BROKEN, DIVERGED, DONE
 from train.comparison.statistics import differences, estimate
 
@@ -28,10 +29,10 @@ def table(recipe, record):
     lines = [f"# {recipe.name}", ""]
     if recipe.about:
         lines += [recipe.about, ""]
-    lines += ["```sh", record.head.get("command", ""), "```", ""]
     labels = shown(recipe, record)
     if not labels:
         return "\n".join([*lines, "No run has ended yet.", ""])
+    lines += ["```sh", record.head["command"], "```", ""]
     lines += _rows(recipe, record, labels)
     lines += ["", NOTE, ""]
     lines += _unfinished(recipe, record)
@@ -42,31 +43,46 @@ def table(recipe, record):
 def shown(recipe, record):
     """Methods that have runs: those of the recipe, then those it no longer names."""
     there = dict.fromkeys(run["method"] for run in record.runs)
-    return [name for name in {**recipe.methods, **there} if name in there]
+    return [
+        name
+        for name in {**recipe.methods, **there}
+        if name in there and name != TEACHER
+    ]
 
 
 def _rows(recipe, record, labels):
     budgets = {record.settings[label]["steps"] for label in labels}
+    taught = record.ended(TEACHER, DONE)
     headings = ["method", "runs"]
     headings += ["steps"] if len(budgets) > 1 else []
     for name in MEASURES.values():
         headings += [name, f"against {recipe.baseline}"]
-    yield _row([*headings, "training"])
-    yield _row(["---"] + ["---:"] * len(headings))
-    for label in labels:
+    headings += ["of the teacher's Recall@1"] if taught else []
+    yield row([*headings, "training"])
+    yield row(["---"] + ["---:"] * len(headings))
+    for label in [*([TEACHER] if taught else []), *labels]:
         cells = [label, _count(record, label)]
         if len(budgets) > 1:
             cells.append(f"{record.settings[label]['steps']:,}")
         for name in MEASURES:
             values = record.figures(label, name)
             base = record.figures(recipe.baseline, name)
-            cells.append(_percent(estimate(values.values())))
+            cells.append(percent(estimate(values.values())))
             gain = estimate(differences(values, base).values())
-            cells.append("" if label == recipe.baseline else _gain(gain, len(values)))
-        runs = record.ended(label, DONE)
-        seconds = estimate(run["seconds"] for run in runs)
+            plain = label in (recipe.baseline, TEACHER)
+            cells.append("" if plain else _gain(gain, len(values)))
+        if taught:
+            cells.append("" if label == TEACHER else _kept(record, label))
+        seconds = estimate(run["seconds"] for run in record.ended(label, DONE))
         cells.append("" if seconds is None else f"{seconds.mean:.0f} s")
-        yield _row(cells)
+        yield row(cells)
+
+
+def _kept(record, label):
+    """The mean's share of the teacher's Recall@1."""
+    value = estimate(record.figures(label, "recall_at_1").values())
+    (teacher,) = record.figures(TEACHER, "recall_at_1").values()
+    return "" if value is None or not teacher else f"{100 * value.mean / teacher:.1f} %"
 
 
 def _count(record, label):
@@ -75,7 +91,8 @@ def _count(record, label):
     return f"{done} + {failed} failed" if failed else str(done)
 
 
-def _percent(value):
+def percent(value):
+    """An `Estimate` of a share, `None` for nothing, as `83.17 ± 0.42`."""
     if value is None:
         return ""
     half = "" if value.half is None else f" ± {100 * value.half:.2f}"
@@ -118,31 +135,37 @@ def _conditions(recipe, record, labels):
     optimizer = settings["optimizer"]
     shape = "x".join(str(n) for n in images["image_shape"])
     yield from ["", "| | |", "| --- | --- |"]
-    yield _row(["data", f"`{recipe.data}`, {shape}"])
-    yield _row(["trained on", _images(images["training"])])
-    yield _row(["measured on", _images(images["evaluation"]) + which])
+    yield row(["data", f"`{recipe.data}`, {shape}"])
+    yield row(["trained on", _images(images["training"])])
+    yield row(["measured on", _images(images["evaluation"]) + which])
     sizes = {f"{run['parameters']:,}" for run in runs}
     size = f", {' or '.join(sorted(sizes))} parameters" if sizes else ""
-    yield _row(["student", f"{student['backbone']}, {student['dim']} numbers{size}"])
-    yield _row(
+    yield row(["student", f"{student['backbone']}, {student['dim']} numbers{size}"])
+    yield from _teacher(record, runs)
+    yield row(
         [
             "budget",
             f"{settings['steps']:,} steps ({settings['epochs']} epochs) of "
             f"{batch['classes']} classes x {batch['per_class']} images",
         ]
     )
-    yield _row(
+    yield row(
         [
             "optimiser",
             f"AdamW, rate {optimizer['learning_rate']:g}, "
             f"weight decay {optimizer['weight_decay']:g}",
         ]
     )
-    yield _row(["loss", _call(settings["loss"])])
-    augment = settings["augment"]
-    yield _row(["augmentation", "none" if augment is None else _call(augment)])
+    yield row(["loss", _call(settings["loss"])])
+    augment = "none" if settings["augment"] is None else _call(settings["augment"])
+    if "views" in settings:
+        augment += f", {settings['views']['count']} fixed views of each image"
+    yield row(["augmentation", augment])
+    if recipe.tuning is not None:
+        trials = len(recipe.methods[recipe.baseline]["trials"])
+        yield row(["tuned", f"best of {trials} trials of each method: `tuning.md`"])
     for machine in dict.fromkeys(_machine(run["machine"]) for run in runs):
-        yield _row(["made with", machine])
+        yield row(["made with", machine])
     yield from ["", "| method | what it is |", "| --- | --- |"]
     for label in labels:
         own = record.settings[label]
@@ -152,7 +175,24 @@ def _conditions(recipe, record, labels):
                 value = own[name]
                 said = _call(value) if name == "loss" else f"`{json.dumps(value)}`"
                 parts.append(f"{name} {said}")
-        yield _row([label, "; ".join(parts)])
+        yield row([label, "; ".join(parts)])
+
+
+def _teacher(record, runs):
+    """What the teacher is, and how much smaller the student."""
+    for taught in record.ended(TEACHER, DONE):
+        settings = record.settings[TEACHER]
+        model, size = settings["student"], taught["parameters"]
+        said = f"{model['backbone']}, {model['dim']} numbers, {size:,} parameters"
+        if runs:
+            said += f": the student has {100 * runs[0]['parameters'] / size:.1f} %"
+        said += f"; {settings['steps']:,} steps, seed {taught['seed']}"
+        yield row(["teacher", said])
+    students = {run["teacher"] for run in runs if "teacher" in run}
+    if len(students) > 1:
+        yield row(
+            ["teachers", f"{len(students)} trainings of it: its file was made anew"]
+        )
 
 
 def _images(part):
@@ -162,7 +202,9 @@ def _images(part):
 def _machine(machine):
     names = ("keras_distill", "keras", "tensorflow", "numpy", "python")
     versions = ", ".join(f"{name} {machine[name]}" for name in names)
-    return f"{versions}; {machine['device']}, {machine['threads']} threads a run"
+    threads = machine["threads"]
+    threads = "one thread" if threads == 1 else f"{threads} threads"
+    return f"{versions}; {machine['device']}, {threads} a run"
 
 
 def _call(spec):
@@ -179,5 +221,6 @@ def _call(spec):
     return f"`{text(spec)}`"
 
 
-def _row(cells):
+def row(cells):
+    """A row of a table of Markdown."""
     return f"| {' | '.join(cells)} |"

@@ -2,13 +2,15 @@
 
 import functools
 import gc
+import hashlib
 import math
 import os
 import platform
 
 import keras_distill as kd
+from keras_distill import atomic
 from train import optimization, run_folder
-from train.comparison import specification
+from train.comparison import plan, specification
 from train.comparison.record import DIVERGED, DONE
 
 KS = (1, 2, 4, 8)
@@ -113,15 +115,38 @@ def build(settings, image_shape, classes, seed):
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    student = kd.models.embedder(image_shape=tuple(image_shape), **settings["student"])
+    student, features = _student(image_shape, **settings["student"])
+    teacher_dim = None
+    if plan.TEACHER in settings:
+        teacher_dim = settings[plan.TEACHER]["student"]["dim"]
     distiller = kd.Distiller(
-        student, methods=[specification.make(spec) for spec in settings["methods"]]
+        student,
+        [specification.make(spec, teacher_dim) for spec in settings["methods"]],
+        feature_layer=features,
     )
     distiller.compile(
         optimization.adamw(settings["steps"], **settings["optimizer"]),
         loss=specification.make_loss(settings["loss"], classes),
     )
     return distiller
+
+
+def _student(image_shape, backbone, dim, image_size=None):
+    """An embedder, and the path of its feature layer.
+
+    Args:
+        image_size: Pixels that it enlarges its images to before it looks at them.
+    """
+    import keras
+
+    height, width, channels = image_shape
+    if image_size is None:
+        return kd.models.embedder(backbone, (height, width, channels), dim), "features"
+    inner = kd.models.embedder(backbone, (image_size, image_size, channels), dim)
+    images = keras.Input((height, width, channels), name="image")
+    resize = keras.layers.Resizing(image_size, image_size, name="enlarge")
+    student = keras.Model(images, inner(resize(images)), name=f"{inner.name}_enlarging")
+    return student, f"{inner.name}/features"
 
 
 def _run(job):
@@ -133,28 +158,50 @@ def _run(job):
     training, measured = load(job.data)
     classes = len(training.class_names)
     distiller = build(settings, training.image_shape, classes, job.seed)
-    batches = kd.data.class_balanced(
-        training,
-        **settings["batch"],
-        augment=specification.make_augment(settings["augment"]),
-        seed=job.seed,
-    )
     history = distiller.fit(
-        batches,
+        _batches(job, training),
         epochs=settings["epochs"],
         verbose=0,
         callbacks=[Stopwatch(), _stop_when_lost()],
     ).history
-    embeddings, labels = kd.metrics.embed(distiller.student, measured)
+    student = distiller.student
+    embeddings, labels = kd.metrics.embed(student, measured)
     if not np.isfinite(embeddings).all():
         raise Diverged("an embedding is no number after training")
     figures = kd.metrics.retrieval_report(embeddings, labels, ks=KS, nmi=False)
-    return {
+    outcome = {
         "figures": {name: round(value, 6) for name, value in figures.items()},
         "seconds": round(sum(history.pop("seconds")), 2),
         "logs": {name: float(f"{v[-1]:.6g}") for name, v in history.items()},
-        "parameters": distiller.student.count_params(),
+        "parameters": student.count_params(),
     }
+    if job.lessons is not None:
+        outcome["teacher"] = job.lessons["weights"]
+    if job.keep is not None:
+        with atomic.file(job.keep) as temporary:
+            student.save(temporary)
+        outcome["weights"] = _digest(student.get_weights())
+    return outcome
+
+
+def _batches(job, images):
+    settings = job.settings
+    augment = specification.make_augment(settings["augment"])
+    lessons = {}
+    if "views" in settings:
+        augment = kd.data.FixedViews(augment, **settings["views"])
+    if job.lessons is not None:
+        lessons["teacher"] = kd.data.TeacherCache(job.lessons["folder"])
+    return kd.data.class_balanced(
+        images, **settings["batch"], augment=augment, seed=job.seed, **lessons
+    )
+
+
+def _digest(weights):
+    whole = hashlib.blake2b(digest_size=8)
+    for weight in weights:
+        whole.update(weight.tobytes())
+    return whole.hexdigest()
 
 
 def _stop_when_lost():

@@ -1,0 +1,109 @@
+"""Options chosen on classes held out of the training classes, as many tries for all."""
+
+import json
+
+from train.comparison import plan
+from train.comparison.record import BROKEN, DIVERGED, DONE
+from train.comparison.statistics import estimate
+from train.comparison.table import MEASURES, percent, row
+
+NOTE = """\
+Every method had as many trials. They were trained on the training classes without the
+validation classes and measured on the validation classes: the evaluation classes had
+no part in it. **Bold** is the best mean Recall@1, the first of equals: the comparison
+uses it. Per cent, with half the width of the 95 % t-interval over the seeds."""
+
+
+def label(method, number):
+    """What a trial is called; `number` is from 0."""
+    return f"{method}, trial {number + 1}"
+
+
+def settings(recipe, images):
+    """From each trial's label to `(method, settings)`.
+
+    Args:
+        recipe: `Recipe` with tuning.
+        images: What `training.describe` says of the data to tune on.
+    """
+    return {
+        label(method, number): (
+            method,
+            plan.settings(recipe, method, images, trial, recipe.tuning["budget"]),
+        )
+        for method, entry in recipe.methods.items()
+        for number, trial in enumerate(entry["trials"])
+    }
+
+
+def chosen(recipe, record):
+    """The best trial of each method whose trials have all ended.
+
+    A trial of which a run diverged is not chosen.
+
+    Args:
+        recipe: `Recipe` with tuning.
+        record: `Record` of the trials.
+
+    Returns:
+        Dictionary from methods to numbers of trials, from 0.
+
+    Raises:
+        ValueError: If every trial of a method diverged.
+    """
+    found = {}
+    for method, entry in recipe.methods.items():
+        labels = [label(method, number) for number in range(len(entry["trials"]))]
+        if not all(_has_ended(recipe, record, name) for name in labels):
+            continue
+        means = [_mean(recipe, record, name) for name in labels]
+        if not any(mean is not None for mean in means):
+            raise ValueError(
+                "A trial must come to its end under every tuning seed to be chosen. "
+                f"Received: {len(labels)} trials of {method!r}, all of which diverged"
+            )
+        best = max(mean for mean in means if mean is not None)
+        found[method] = means.index(best)
+    return found
+
+
+def table(recipe, record):
+    """Markdown of all trials.
+
+    Args:
+        recipe: `Recipe` with tuning.
+        record: `Record` of the trials.
+    """
+    best = chosen(recipe, record)
+    globs = ", ".join(f"`{glob}`" for glob in recipe.tuning["validation_classes"])
+    lines = [f"# {recipe.name}: tuning", "", NOTE, ""]
+    lines += [f"Validation classes: {globs}.", ""]
+    lines.append(row(["method", "trial", "seeds", *MEASURES.values()]))
+    lines.append(row(["---", "---", "---:"] + ["---:"] * len(MEASURES)))
+    for method, entry in recipe.methods.items():
+        for number, trial in enumerate(entry["trials"]):
+            name = label(method, number)
+            figures = {m: record.figures(name, m).values() for m in MEASURES}
+            cells = [percent(estimate(values)) for values in figures.values()]
+            if best.get(method) == number:
+                cells[0] = f"**{cells[0]}**"
+            failed = len(record.ended(name, DIVERGED, BROKEN))
+            count = str(len(record.ended(name, DONE)))
+            count += f" + {failed} failed" if failed else ""
+            said = f"`{json.dumps(trial)}`" if trial else "as it stands"
+            lines.append(row([method, said, count, *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def _has_ended(recipe, record, name):
+    ended = {run["seed"] for run in record.ended(name, DONE, DIVERGED)}
+    return ended >= {*recipe.tuning["seeds"]}
+
+
+def _mean(recipe, record, name):
+    """Mean Recall@1 over the tuning seeds; `None` if one of them diverged."""
+    values = record.figures(name, "recall_at_1")
+    seeds = recipe.tuning["seeds"]
+    if any(seed not in values for seed in seeds):
+        return None
+    return estimate(values[seed] for seed in seeds).mean
