@@ -76,7 +76,7 @@ def write_manifest(folder, made_of, teacher, finished):
         finished: Whether every embedding is there.
     """
     manifest = {"format": FORMAT, "finished": finished, "teacher": teacher}
-    text = json.dumps({**manifest, "made_of": _plain(made_of)}, indent=2)
+    text = json.dumps({**manifest, "made_of": plain(made_of)}, indent=2)
     atomic.write_text(folder / MANIFEST, f"{text}\n")
 
 
@@ -98,7 +98,7 @@ def write_keys(folder, keys):
 
 def changes(known, wanted):
     """What of `wanted` is otherwise in `known`, as a list of words for people."""
-    wanted = _plain(wanted)
+    wanted = plain(wanted)
     return [
         text
         for name, text in _CHANGES.items()
@@ -114,6 +114,14 @@ def broken(folder, file):
     )
 
 
-def _plain(value):
-    """As JSON gives it back: what it cannot say is the name of its class."""
-    return json.loads(json.dumps(value, default=lambda thing: type(thing).__name__))
+def plain(value):
+    """A configuration as JSON gives it back, so that two can be compared.
+
+    Numbers and arrays of numpy are what they hold; what JSON cannot say at all is the
+    name of its class.
+    """
+    return json.loads(json.dumps(value, default=_named))
+
+
+def _named(thing):
+    return thing.tolist() if hasattr(thing, "tolist") else type(thing).__name__

@@ -16,8 +16,8 @@ _VECTOR = 16
 class FixedViews:
     """`count` fixed augmentations of each image, for `class_balanced` and caches.
 
-    View v of an image is always the same pixels, bit for bit on one machine, whatever
-    batch, subset or order it comes in: the numbers that the layers would draw by
+    View v of an image is always the same pixels, whatever batch, subset or order it
+    comes in (bit for bit, in pipelines on one machine): the numbers that the layers would draw by
     chance are a hash of `seed`, v and the id of the image. What a teacher says of the
     views can so be computed once, see `cache_embeddings`.
 
@@ -86,10 +86,10 @@ class FixedViews:
             pixels = tf.cast(images.gather(rows), tf.float32)
             if not self._layers:
                 return pixels
-            (draws,) = tf.numpy_function(
-                lambda rows, views: (self.draws(keys[rows], views),),
+            draws = tf.numpy_function(
+                lambda rows, views: self.draws(keys[rows], views),
                 [rows, views],
-                [tf.float32],
+                tf.float32,
                 stateful=False,
             )
             draws.set_shape((pixels.shape[0], self._width))

@@ -76,12 +76,14 @@ class ResumableRows:
         for line in lines if self.dim else []:
             try:
                 stop, crc = line.split()
-                rows = int(stop) - self.finished
-                data = self._array.read(rows * self.dim * _FLOAT.itemsize)
-                whole = line.endswith(b"\n") and zlib.crc32(data) == int(crc, 16)
+                rows, crc = int(stop) - self.finished, int(crc, 16)
             except ValueError:
                 break
-            if not whole:
+            size = max(0, rows) * self.dim * _FLOAT.itemsize
+            data = self._array.read(size)
+            if not line.endswith(b"\n") or not 0 < len(data) == size:
+                break
+            if zlib.crc32(data) != crc:
                 break
             self.finished += rows
             kept += len(line)

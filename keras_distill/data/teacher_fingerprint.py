@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 
+from keras_distill.data.cache_folder import plain
+
 # What inference does not depend on: freezing a model must not make it another one,
 # and Keras draws a seed for layers that were given none.
 _IDLE = frozenset(["trainable", "seed", "compile_config", "build_config"])
@@ -46,8 +48,8 @@ def _architecture(model):
         config = {}
     numbers = {}
     _number_names(config, numbers)
-    kept = [type(model).__name__, _without_names(config, numbers)]
-    text = json.dumps(kept, sort_keys=True, default=lambda thing: type(thing).__name__)
+    kept = plain([type(model).__name__, _without_names(config, numbers)])
+    text = json.dumps(kept, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -68,7 +70,7 @@ def _without_names(config, numbers):
     """The configuration with numbers where it speaks of layers."""
     if isinstance(config, dict):
         return {
-            str(key): value if key == "dtype" else _without_names(value, numbers)
+            key: value if key == "dtype" else _without_names(value, numbers)
             for key, value in config.items()
             if key not in _IDLE
         }
