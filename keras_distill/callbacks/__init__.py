@@ -1,5 +1,7 @@
 """Keras callbacks for training embeddings."""
 
+from keras_distill.callbacks.coefficient_schedule import CoefficientSchedule
 from keras_distill.callbacks.retrieval_evaluation import RetrievalEvaluation
+from keras_distill.callbacks.student_snapshot import StudentSnapshot
 
-__all__ = ["RetrievalEvaluation"]
+__all__ = ["CoefficientSchedule", "RetrievalEvaluation", "StudentSnapshot"]
