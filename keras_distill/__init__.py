@@ -25,6 +25,7 @@ _SUBPACKAGES = (
 _CLASSES = {
     "Distiller": "keras_distill.distiller",
     "OBDSD": "keras_distill.methods",
+    "PAD": "keras_distill.methods",
     "S2SD": "keras_distill.methods",
 }
 

@@ -17,6 +17,7 @@ from keras_distill.methods.method import Method as Method
 from keras_distill.methods.method import Term as Term
 from keras_distill.methods.method import Views as Views
 from keras_distill.methods.obd_sd import OBDSD as OBDSD
+from keras_distill.methods.pad import PAD as PAD
 from keras_distill.methods.relational import RelationalKL as RelationalKL
 from keras_distill.methods.rkd_angle import RKDAngle as RKDAngle
 from keras_distill.methods.rkd_distance import RKDDistance as RKDDistance

@@ -1,0 +1,454 @@
+"""Trust each lesson of a teacher as far as it can be learned.
+
+PAD: Zhang, Wang, Zhang, Yu, Tian, "Prime-Aware Adaptive Distillation", ECCV 2020,
+https://arxiv.org/abs/2008.01458.
+"""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_distill.methods import ranges
+from keras_distill.methods.method import Method, Term, Views
+from keras_distill.methods.teacher_term import TeacherTerm, restored, row_means
+from keras_distill.methods.variance_head import VarianceHead
+
+VARIANCES = (None, "per_dim", "per_sample")
+
+# float32 ends at exp(88.7).
+_LARGEST = 88.0
+
+
+def adaptive_weight(log_variance, epsilon=1e-6):
+    """How much a distance of this uncertainty weighs: `1 / (epsilon + exp(s))`.
+
+    Args:
+        log_variance: Tensor s of any shape.
+        epsilon: Float >= 0, beside the variance and not inside its logarithm.
+
+    Returns:
+        Float32 tensor of the same shape, in [0, 1 / epsilon]; with `epsilon=0` at
+        most exp(88), where float32 ends.
+    """
+    return ops.exp(_log_weight(log_variance, epsilon))
+
+
+def adaptive_weighting(distance, log_variance, epsilon=1e-6):
+    """Distances weighed by their learned uncertainty: the loss of PAD, unreduced.
+
+        d / (epsilon + exp(s)) + s
+
+    Twice the negative logarithm of a Gaussian likelihood whose log-variance is s,
+    without its constants. For a given d > 4 epsilon it is smallest near s = log d,
+    where it is 1 + log d: small distances make it negative, without limit, which is
+    right. There its gradient by a residual r = sqrt(d) is 2 / r: the hard samples,
+    which pull most in a squared error, pull least.
+
+    Value and gradient are finite for every s, and for d up to 1e38 * epsilon. (The
+    quotient as it stands, differentiated, has exp(s) ** 2, which overflows at s = 44.)
+
+    Args:
+        distance: Tensor d >= 0, any shape.
+        log_variance: Tensor s that broadcasts to the shape of `distance`.
+        epsilon: Float >= 0, keeps weights below 1 / epsilon.
+
+    Returns:
+        Float32 tensor of the shape of `distance`.
+
+    Raises:
+        ValueError: If `log_variance` has more axes than `distance`: `(batch,)` with
+            `(batch, 1)` would give `(batch, batch)`.
+
+    References:
+        Zhang et al., ECCV 2020, https://arxiv.org/abs/2008.01458, as the released
+        training code computes it: log-variance with factor 1, epsilon in the
+        denominator.
+    """
+    distance = ops.cast(ops.convert_to_tensor(distance), "float32")
+    log_variance = ops.cast(ops.convert_to_tensor(log_variance), "float32")
+    if len(log_variance.shape) > len(distance.shape):
+        raise ValueError(
+            "`log_variance` must have no more axes than `distance`. Received: "
+            f"log_variance.shape={log_variance.shape}, distance.shape={distance.shape}"
+        )
+    return distance * adaptive_weight(log_variance, epsilon) + log_variance
+
+
+def _log_weight(log_variance, epsilon):
+    log_variance = ops.cast(ops.convert_to_tensor(log_variance), "float32")
+    if epsilon == 0:
+        return ops.minimum(-log_variance, _LARGEST)
+    # log(epsilon + exp(s)). Of the two ways to write it, the one whose gradient keeps
+    # its digits where exp(s) is far below epsilon.
+    bottom = math.log(epsilon)
+    return -(bottom + ops.softplus(log_variance - bottom))
+
+
+def effective_sample_size(log_weights, mask=None):
+    """How many samples of equal weight would weigh as evenly: (sum w)^2 / sum w^2.
+
+    Args:
+        log_weights: Float32 tensor `(samples, columns)`.
+        mask: `None`, or booleans `(samples, 1)`: which samples there are.
+
+    Returns:
+        Float32 scalar, the mean over the columns; in [1, samples], 0 without any.
+    """
+    if mask is not None:
+        log_weights = ops.where(mask, log_weights, -math.inf)
+    # Beside the largest of a column nothing overflows. Where all are masked, any do.
+    largest = ops.max(log_weights, axis=0)
+    largest = ops.where(ops.isfinite(largest), largest, 0.0)
+    weights = ops.exp(log_weights - largest)
+    squares = ops.sum(ops.square(weights), axis=0)
+    sizes = ops.square(ops.sum(weights, axis=0)) / ops.maximum(squares, 1e-30)
+    return ops.mean(sizes)
+
+
+def rank_correlation(a, b, mask=None):
+    """Spearman's rank correlation. Equal values share the mean of their ranks.
+
+    Args:
+        a: Float32 tensor `(batch,)`.
+        b: Float32 tensor `(batch,)`.
+        mask: `None`, or booleans `(batch,)`: which pairs count.
+
+    Returns:
+        Float32 scalar in [-1, 1]; 0 where all of `a`, or of `b`, are equal.
+    """
+    counted = ops.ones_like(a) if mask is None else ops.cast(mask, "float32")
+    a, b = _centred_ranks(a, counted), _centred_ranks(b, counted)
+    spread = ops.sqrt(ops.sum(a * a)) * ops.sqrt(ops.sum(b * b))
+    return ops.sum(a * b) / ops.where(spread > 0, spread, 1.0)
+
+
+def _mean(values, mask):
+    """Mean of all that the mask lets through, 0 of nothing."""
+    if mask is None:
+        return ops.mean(values)
+    return ops.squeeze(row_means(values[None], mask[None]), 0)
+
+
+def _centred_ranks(values, counted):
+    """Ranks less their mean; 0 where `counted` is. Sorting alone would break ties."""
+    rows, columns = ops.expand_dims(values, 1), ops.expand_dims(values, 0)
+    below = ops.cast(columns < rows, "float32")
+    below = below + 0.5 * ops.cast(columns == rows, "float32")
+    ranks = ops.sum(below * counted, axis=1)
+    mean = ops.sum(ranks * counted) / ops.maximum(ops.sum(counted), 1.0)
+    return (ranks - mean) * counted
+
+
+@keras.saving.register_keras_serializable(package="keras_distill")
+class PAD(Method):
+    """Learns the uncertainty of each lesson of a teacher, and weighs it by that.
+
+    Wraps a term that compares the student with a teacher. A head predicts from the
+    student's features the log-variance s of each distance d, and the loss becomes
+
+        term.weight * mean(d)                              for `warm_up` steps, then
+        weight * mean(d / (epsilon + exp(s)) + s)          see `adaptive_weighting`
+
+    so that samples which this student cannot learn count less. The head is a linear
+    layer with batch normalisation (epsilon 1e-5, momentum 0.9) in float32, computed on
+    the global batch; student and head get the gradient of all of it, the student
+    through the head too. During the warm-up the head gets none. Head and projection
+    never reach the student.
+
+    The paper distils pooled features (not logits) with squared residuals and one
+    variance for each dimension, `PAD(FeatureL2(...))`, and says that it improves other
+    distillation losses as well; which of them and how is ours: any `TeacherTerm`, whose
+    distance stays unreduced. Its second stage, from a student trained with the
+    term, is `warm_up` here. Reported for ImageNet, ResNet-34 to ResNet-18: top-1 70.90
+    with squared residuals, 71.71 with PAD.
+
+    Two cautions. The loss falls below 0 and goes on falling as distances shrink: it is
+    no measure of quality, so choose checkpoints by a metric. And what PAD
+    brings shows only beside a student that went on with the plain term for as many
+    steps.
+
+    Distances may have axes between the batch and the dimensions, as a detector's: cells
+    of a map, boxes of an image. Each is a sample to the head, and means are over
+    what the mask of the comparison lets through, image by image.
+
+    Args:
+        term: A `TeacherTerm`. Its own weight applies during the warm-up. It is part of
+            this method: do not give it to the distiller besides.
+        weight: Float >= 0, after the warm-up.
+        variance: `"per_dim"`, a log-variance for each dimension; `"per_sample"`, one
+            for all, with the mean of a per-dim distance over its dimensions (with
+            the sum, s would count too little); `None` for what the term allows.
+        warm_up: Integer >= 1, training steps with the plain term, counted in a saved
+            variable. From the start the head would learn large variances and the
+            student stop following the teacher. For a student that was trained with the
+            term already 1 is enough. Evaluation is in the phase that training is in.
+        epsilon: Float >= 0.
+        detach: Whether the student gets no gradient through the head. This changes the
+            method.
+        log_variance_range: `None`, or floats `(low, high)`: s is cut off there, and
+            has no gradient beyond. For distances that reach 0, whose loss is
+            otherwise without limit.
+        start_at_residual: Whether the head starts from log(mean distance), of each
+            column, as measured over the last steps of the warm-up, instead of
+            from 0. Squared residuals of unit rows of D dimensions are about 1 / D: from
+            0 the bias of the head has to fall by log D, some thousand steps of Adam at
+            1e-3, and until then all weights are near 1 and the term does nothing.
+        name: Defaults to `"pad_"` and the name of the term.
+        **kwargs: See `keras.layers.Layer`.
+
+    Logs: `{name}_distance`, the plain mean distance; `{name}_adaptive`, the mean of
+    `adaptive_weighting`; and, as no part of the loss, `{name}_log_variance` and
+    `{name}_weight` (means of s and of 1 / (epsilon + exp(s))),
+    `{name}_effective_sample_size` (at most the samples of a batch; mean over
+    dimensions) and `{name}_rank_correlation` (Spearman's, of an image's mean s with its
+    mean distance: above 0 where the head knows what is hard).
+
+    Raises:
+        TypeError: If `term` is no `TeacherTerm`.
+        ValueError: If an argument is out of its range; if `variance="per_dim"` and the
+            term has one distance a sample.
+
+    Example:
+
+    ```python
+    term = keras_distill.methods.RelationalKL(weight=50.0)
+    pad = keras_distill.PAD(term, weight=1.0, warm_up=2000, start_at_residual=True)
+    distiller = keras_distill.Distiller(student, [pad], teacher=teacher)
+    ```
+    """
+
+    term_names = (
+        "distance",
+        "adaptive",
+        "log_variance",
+        "weight",
+        "effective_sample_size",
+        "rank_correlation",
+    )
+    needs_teacher = True
+
+    def __init__(
+        self,
+        term,
+        weight=1.0,
+        variance=None,
+        warm_up=1000,
+        epsilon=1e-6,
+        detach=False,
+        log_variance_range=None,
+        start_at_residual=False,
+        name=None,
+        **kwargs,
+    ):
+        term = restored(term)
+        if not isinstance(term, TeacherTerm):
+            raise TypeError(
+                "`term` must be a methods.TeacherTerm, such as methods.RelationalKL(). "
+                f"Received: term={term!r} of type {type(term).__name__}"
+            )
+        super().__init__(name=name or f"pad_{term.name}", **kwargs)
+        ranges.not_negative(weight=weight, epsilon=epsilon)
+        if variance not in VARIANCES:
+            raise ValueError(
+                f"`variance` must be one of {VARIANCES}. "
+                f"Received: variance={variance!r}"
+            )
+        if variance == "per_dim" and not term.per_dim:
+            raise ValueError(
+                f"{term.name!r} has one distance a sample, not one a dimension: use "
+                "variance='per_sample'. Received: variance='per_dim'"
+            )
+        if isinstance(warm_up, bool) or not isinstance(warm_up, int) or warm_up < 1:
+            raise ValueError(
+                "`warm_up` must be an integer, 1 or more: before the student follows "
+                "the teacher the head only learns that everything is uncertain. For a "
+                "student trained with the term already use 1. "
+                f"Received: warm_up={warm_up}"
+            )
+        if log_variance_range is not None:
+            log_variance_range = tuple(log_variance_range)
+            _check_range(log_variance_range)
+        self.add_coefficient("weight", weight)
+        self.term = term
+        self.variance = variance
+        self.warm_up = warm_up
+        self.epsilon = float(epsilon)
+        self.detach = detach
+        self.log_variance_range = log_variance_range
+        self.start_at_residual = start_at_residual
+        self.head = None
+        self.steps = self.add_weight(
+            name="steps",
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+
+    @property
+    def per_dim(self):
+        """Whether there is a log-variance for each dimension."""
+        return self.term.per_dim and self.variance != "per_sample"
+
+    @property
+    def student_layers(self):
+        return self.term.student_layers
+
+    @property
+    def teacher_layers(self):
+        return self.term.teacher_layers
+
+    def take_student(self, student):
+        self.term.feature_layer = self.feature_layer
+        self.term.take_student(student)
+
+    def take_teacher(self, teacher, student):
+        self.term.take_teacher(teacher, student)
+
+    def take_criterion(self, criterion):
+        self.term.take_criterion(criterion)
+
+    def schedules(self):
+        return self.term.schedules()
+
+    def build(self, shapes):
+        if not self.term.built:  # A loaded one is.
+            self.term.build(shapes)
+        channels, width = _widths(self.term, shapes)
+        self.head = VarianceHead(
+            width if self.per_dim else 1,
+            self.detach,
+            self.log_variance_range,
+            self.start_at_residual,
+        )
+        self.head.build((None, channels))
+        self.built = True
+
+    def rows(self, views):
+        return self.term.rows(views)
+
+    def terms(self, batch):
+        distance, features, valid = self.term.compare(batch.rows)
+        if self.term.per_dim and not self.per_dim:
+            distance = ops.mean(distance, axis=-1)
+        mask = None
+        if valid is not None:
+            valid = ops.cast(valid, "bool")
+            mask = ops.expand_dims(valid, -1) if self.per_dim else valid
+            distance = ops.where(mask, distance, 0.0)
+        warm = self.steps >= self.warm_up
+        if batch.training and self.start_at_residual:
+            self.head.measure(distance, valid, ops.logical_not(warm))
+        log_variance = self._log_variance(batch, features, valid, distance)
+        if batch.training:
+            self.steps.assign_add(1)
+        # Exactly 0 or 1, and both sides finite: neither value nor gradient of the
+        # one that is off reaches the total.
+        warm = ops.cast(warm, "float32")
+        adaptive = adaptive_weighting(distance, log_variance, self.epsilon)
+        plain = row_means(distance, mask)
+        return {
+            "distance": Term(plain, self.term.weight * (1 - warm)),
+            "adaptive": Term(row_means(adaptive, mask), self.weight * warm),
+            **self._figures(plain, log_variance, mask),
+        }
+
+    def _log_variance(self, batch, features, valid, distance):
+        """The head's answer, in the shape of `distance`."""
+        if features is None:
+            # One row an image, there to be seen even where all its boxes are padding.
+            features, valid = batch.embeddings, None
+        values = self.head(features, valid=valid, training=batch.training)
+        if not self.per_dim:
+            values = ops.squeeze(values, axis=-1)
+        while len(values.shape) < len(distance.shape):
+            values = ops.expand_dims(values, 1)
+        return ops.broadcast_to(values, ops.shape(distance))
+
+    def _figures(self, plain, log_variance, mask):
+        """What is logged only. Scalars: sample weights do not apply."""
+        log_weights = _log_weight(log_variance, self.epsilon)
+        width = self.head.width
+        samples = None if mask is None else ops.reshape(mask, (-1, 1))
+        images = None
+        if mask is not None and len(mask.shape) > 1:
+            images = ops.any(mask, axis=tuple(range(1, len(mask.shape))))
+        uncertainty = row_means(log_variance, mask)
+        figures = {
+            "log_variance": _mean(log_variance, mask),
+            "weight": _mean(ops.exp(log_weights), mask),
+            "effective_sample_size": effective_sample_size(
+                ops.reshape(log_weights, (-1, width)), samples
+            ),
+            "rank_correlation": rank_correlation(uncertainty, plain, images),
+        }
+        return {name: Term(value, None) for name, value in figures.items()}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "term": keras.saving.serialize_keras_object(self.term),
+            "variance": self.variance,
+            "warm_up": self.warm_up,
+            "epsilon": self.epsilon,
+            "detach": self.detach,
+            "log_variance_range": self.log_variance_range,
+            "start_at_residual": self.start_at_residual,
+        }
+
+
+class _Compared(keras.Operation):
+    """`term.compare` as an operation, which can be asked for shapes."""
+
+    def __init__(self, term):
+        super().__init__()
+        self.term = term
+
+    def call(self, embeddings, layers, teacher, teacher_layers):
+        views = Views(embeddings, layers, teacher, teacher_layers)
+        distance, features, _ = self.term.compare(self.term.rows(views))
+        return (embeddings if features is None else features), distance
+
+
+def _widths(term, shapes):
+    """Channels of the features of a comparison, and width of its distance.
+
+    Found out without a teacher, which a loaded distiller does not have: one that is
+    like the student, but as wide as the term wants it, tells as much.
+    """
+
+    def student(path):
+        # Which size an axis of a map has, where that is open, makes no difference.
+        batch, *cells, width = shapes[path]
+        return keras.KerasTensor((batch, *(n or 8 for n in cells), width))
+
+    def teacher(path):
+        like = student(path)
+        if term.same_width:
+            return keras.KerasTensor((*like.shape[:-1], term.teacher_dim))
+        return like
+
+    if shapes["output"][-1] is None:
+        raise ValueError(
+            "PAD must know how wide the student's output is, and only functional and "
+            f"sequential models say so. Received: shape={tuple(shapes['output'])}"
+        )
+    partners = dict.fromkeys(term.teacher_layers, "output")
+    partners.update(zip(term.teacher_layers, term.student_layers, strict=False))
+    features, distance = _Compared(term).compute_output_spec(
+        student("output"),
+        {path: student(path) for path in shapes},
+        teacher(term.student_layer or "output"),
+        {path: teacher(partner) for path, partner in partners.items()},
+    )
+    return features.shape[-1], distance.shape[-1]
+
+
+def _check_range(limits):
+    finite = len(limits) == 2 and all(math.isfinite(limit) for limit in limits)
+    if not finite or limits[0] >= limits[1]:
+        raise ValueError(
+            "`log_variance_range` must be two finite floats, low < high. "
+            f"Received: log_variance_range={limits}"
+        )
