@@ -17,9 +17,9 @@ def rkd_distance(teacher, student):
     with the Huber loss of width 1. Widths may differ. Does not change when teacher or
     student are scaled, rotated, mirrored or moved.
 
-    A batch of one has no pairs and gives 0; so does a teacher or a student of equal
-    rows, whose distances are all 0, against another such. A student of equal rows gets
-    no gradient: it has no distances that a small step would bring nearer.
+    A batch of one has no pairs and gives 0. Where all rows are equal, all distances are
+    0 and stay so, without a division by their mean; a student of such rows gets no
+    gradient. Rows that differ by less than float32 can tell count as equal.
 
     Args:
         teacher: Tensor `(batch, teacher_dim)`; gets no gradient.

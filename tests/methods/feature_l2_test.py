@@ -65,7 +65,7 @@ def test_is_zero_for_equal_features_and_grows_with_their_scale():
 
 @pytest.mark.parametrize(
     "teacher, student",
-    [((4, 1), (4, 3)), ((4, 1, 1, 3), (4, 2, 2, 3)), ((4, 3), (3, 4, 4, 3))],
+    [((4, 1), (4, 3)), ((4, 1, 1, 3), (4, 2, 2, 3)), ((4, 3), (4, 3, 4, 3))],
     ids=["widths", "grids", "rows and maps"],
 )
 def test_refuses_what_would_broadcast(teacher, student):
