@@ -15,7 +15,7 @@ import sys
 
 import keras_distill as kd
 from keras_distill import atomic, command_line
-from train import methods, optimization, report, run_folder
+from train import methods, optimization, report, run_folder, saved_model
 
 # What a run is unless flags say otherwise.
 DEFAULTS = {
@@ -30,6 +30,7 @@ DEFAULTS = {
     "learning_rate": 2e-3,
     "weight_decay": 1e-4,
     "augment": True,
+    "teacher_views": 8,
     "seed": 0,
 }
 STEPS = 2000  # Data sets differ a hundredfold in size, a small net's need does not.
@@ -60,7 +61,8 @@ def train(args, arguments, resume):
     keras.utils.set_random_seed(args.seed)
     kd.losses.needs_num_classes(args.loss)  # an unknown one is refused at once
     options = methods.options(args.method_options)
-    terms = methods.make(args.method, options)
+    terms = methods.make(args.method, options, args.teacher is not None)
+    teacher = None if args.teacher is None else saved_model.load(args.teacher)
     images, held_out = _data(args)
     criterion = _loss(args, len(images.class_names))
     student = kd.models.embedder(
@@ -72,14 +74,14 @@ def train(args, arguments, resume):
         images,
         classes=args.classes_per_batch,
         per_class=args.images_per_class,
-        augment=kd.layers.RandomAffine(**optimization.AFFINE) if args.augment else None,
         seed=args.seed,
         first_epoch=record.epochs_done,
+        **_views(args, images, teacher),
     )
     steps = int(batches.cardinality())
     epochs = args.epochs or math.ceil(STEPS / steps)
     print(f"{epochs:>8,} epochs of {steps:,} steps", flush=True)
-    distiller = kd.Distiller(student, methods=terms)
+    distiller = kd.Distiller(student, methods=terms, teacher=teacher)
     optimizer = optimization.adamw(
         epochs * steps, args.learning_rate, args.weight_decay
     )
@@ -112,6 +114,16 @@ def train(args, arguments, resume):
             file=sys.stderr,
         )
         raise SystemExit(130) from None
+
+
+def _views(args, images, teacher):
+    """How `class_balanced` shows the images, and the teacher's answers to that."""
+    augment = kd.layers.RandomAffine(**optimization.AFFINE) if args.augment else None
+    if args.teacher_cache is None:
+        return {"augment": augment}
+    views = kd.data.FixedViews(augment, args.teacher_views if args.augment else 1)
+    cache = kd.data.cache_embeddings(teacher, images, args.teacher_cache, views)
+    return {"augment": views, "teacher": cache}
 
 
 def _fit(out, distiller, batches, epochs, an_epoch, held_out, record):
@@ -178,11 +190,17 @@ def _measured(embed, held_out, epoch):
 
 
 def _check(args):
-    for name, least in (("epochs", 1), ("seed", 0)):
+    for name, least in (("epochs", 1), ("seed", 0), ("teacher_views", 1)):
         if getattr(args, name) is not None and getattr(args, name) < least:
             raise ValueError(
-                f"--{name} must be at least {least}. Received: {getattr(args, name)}"
+                f"--{name.replace('_', '-')} must be at least {least}. "
+                f"Received: {getattr(args, name)}"
             )
+    if args.teacher_cache is not None and args.teacher is None:
+        raise ValueError(
+            "--teacher-cache keeps what a teacher says: name one with --teacher. "
+            "Received: no --teacher"
+        )
     if not 0 < args.learning_rate < float("inf"):
         raise ValueError(
             f"--learning-rate must be positive. Received: {args.learning_rate}"
@@ -271,6 +289,14 @@ def _parser():
         metavar="NAME=VALUE",
         help="such as dims=256,512 weight=50",
     )
+    add("--teacher", metavar="RUN", help="a run or .keras file that teaches")
+    add(
+        "--teacher-cache",
+        type=pathlib.Path,
+        metavar="FOLDER",
+        help="ask the teacher once, of fixed views, and keep what it says",
+    )
+    add("--teacher-views", type=int, metavar="N", help="of each image (%(default)s)")
     add("--loss", metavar="NAME", help="of kd.losses (%(default)s)")
     add(
         "--loss-options",

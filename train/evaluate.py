@@ -6,7 +6,7 @@ import sys
 
 import keras_distill as kd
 from keras_distill import command_line
-from train import report
+from train import report, saved_model
 
 EXAMPLE = """\
 python -m train.evaluate runs/glyphs/student.keras --data glyphs
@@ -15,7 +15,7 @@ python -m train.evaluate student.keras --data images --classes all --json"""
 
 def main(argv=None):
     args = _parser().parse_args(argv)
-    student = _load(args.student)
+    student = saved_model.load(args.student)
     height, width, channels = _image_shape(student, args.student)
     train, evaluation = kd.data.load(
         args.data,
@@ -46,20 +46,6 @@ def main(argv=None):
     title = f"{args.student} on {count:,} images of {classes:,} classes of {args.data}"
     report.print_table(title, {args.classes: measured})
     print(f"{skipped} unreadable images skipped")
-
-
-def _load(path):
-    """The embedder in a `.keras` file or in a run folder."""
-    import keras
-
-    from keras_distill import distiller, layers  # noqa: F401, they are registered
-
-    if path.is_dir():
-        path = path / "student.keras"
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no model here. Received: {path}")
-    model = keras.saving.load_model(path, compile=False)
-    return getattr(model, "student", model)
 
 
 def _image_shape(student, path):

@@ -18,10 +18,12 @@ TUNED = {
 }
 
 
-def known():
+def known(teacher=False):
     """What `--method` takes: `none`, and each method by its own name.
 
-    Methods that learn from a separate teacher are left out.
+    Args:
+        teacher: Whether there is a teacher. Without, the methods that learn from one
+            are left out.
 
     Returns:
         Dictionary from names to classes, with `None` for `none`.
@@ -31,24 +33,32 @@ def known():
         made = getattr(kd.methods, public)
         if not (inspect.isclass(made) and issubclass(made, kd.methods.Method)):
             continue
-        name = inspect.signature(made).parameters.get("name")
-        if name is not None and not made.needs_teacher:
-            found[name.default] = made
+        parameters = inspect.signature(made).parameters
+        named = "name" in parameters and "distillation_loss" not in parameters
+        if named and (teacher or not made.needs_teacher):
+            # The name of PAD's instances is made of that of its term.
+            found[parameters["name"].default or made.__name__.lower()] = made
     return found
 
 
-def make(name, options):
+def make(name, options, teacher=False):
     """The `methods=` of a `Distiller`.
 
     Args:
-        name: One of `known()`.
-        options: Dictionary of arguments of its class.
+        name: One of `known(teacher)`.
+        options: Dictionary of arguments of its class. `"term"`, of PAD, is the name of
+            a method, and `"term.weight"` an argument of that.
+        teacher: Whether there is a teacher.
 
     Raises:
-        ValueError: If the method is unknown, or its class takes no such argument;
-            the known ones are listed.
+        ValueError: If the method is unknown, needs a teacher that is not there, or its
+            class takes no such argument; the known ones are listed.
     """
-    methods = known()
+    methods = known(teacher)
+    if name not in methods and name in known(teacher=True):
+        raise ValueError(
+            f"--method {name} learns from a teacher: name one. Received: no --teacher"
+        )
     if name not in methods:
         raise ValueError(
             f"Unknown method. Expected one of {', '.join(methods)}. "
@@ -62,14 +72,41 @@ def make(name, options):
                 f"Received: --method-options {', '.join(options)}"
             )
         return []
-    check(options, method, f"--method {name}")
-    # `dims=256` is one of several widths.
+    return [_made(method, with_defaults(name, options), f"--method {name}", teacher)]
+
+
+def _made(method, options, flag, teacher):
+    """An instance of a method's class, from options as `make` takes them."""
+    inner = {key: value for key, value in options.items() if key.startswith("term.")}
+    own = {key: value for key, value in options.items() if key not in inner}
+    check(own, method, flag)
     parameters = inspect.signature(method).parameters
-    options = {
+    if "term" in parameters:
+        own["term"] = _term(
+            own.get("term"), {key[5:]: inner[key] for key in inner}, flag, teacher
+        )
+    elif inner:
+        raise ValueError(f"{flag} wraps no other method. Received: {', '.join(inner)}")
+    # `dims=256` is one of several widths.
+    own = {
         key: (value,) if _is_one_of(value, parameters[key].default) else value
-        for key, value in options.items()
+        for key, value in own.items()
     }
-    return [method(**with_defaults(name, options))]
+    return method(**own)
+
+
+def _term(name, options, flag, teacher):
+    terms = {
+        key: made
+        for key, made in known(teacher).items()
+        if made is not None and issubclass(made, kd.methods.TeacherTerm)
+    }
+    if name not in terms:
+        raise ValueError(
+            f"{flag} wraps another method: --method-options term=NAME, one of "
+            f"{', '.join(terms)}. Received: term={name}"
+        )
+    return _made(terms[name], options, f"term={name}", teacher)
 
 
 def with_defaults(name, options):
@@ -106,7 +143,7 @@ def options(pairs):
     found = {}
     for pair in pairs:
         name, _, text = pair.partition("=")
-        if not (name.isidentifier() and text):
+        if not (all(part.isidentifier() for part in name.split(".")) and text):
             raise ValueError(f"An option is NAME=VALUE. Received: {pair}")
         try:
             found[name] = ast.literal_eval(text)

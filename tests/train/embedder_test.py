@@ -202,7 +202,7 @@ def test_plain_training_takes_losses_with_weights_of_their_own(pictures, tmp_pat
     [
         (["--backbone", "conv5"], "conv4, separable.*backbone='conv5'"),
         (["--loss", "tripplet"], "multi_similarity.*'tripplet'"),
-        (["--method", "s3sd"], "none, s2sd.*Received: --method s3sd"),
+        (["--method", "s3sd"], "none, obd_sd, s2sd.*Received: --method s3sd"),
         (["--loss-options", "alfa=1"], "alpha, beta.*Received: alfa"),
         (["--method-options", "dims"], "NAME=VALUE"),
         (["--eval-classes", "stars/*"], "bars.*'stars/"),
@@ -238,3 +238,36 @@ def test_unreadable_images_are_counted_in_the_metrics(pictures, tmp_path, recwar
     )
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["skipped_images"] == 1
+
+
+def test_a_run_learns_from_the_student_of_another(finished_run, pictures, tmp_path):
+    options = SHORT[: SHORT.index("--method-options")]
+    options += ["--classes-per-batch", "4", "--images-per-class", "3", "--epochs", "2"]
+    options += ["--method", "pad", "--method-options", "term=feature_l2", "warm_up=2"]
+    options += ["--teacher", str(finished_run), "--data", str(pictures)]
+    cached = ["--teacher-cache", str(tmp_path / "cache"), "--teacher-views", "2"]
+    logs = {}
+    for name, how in {"live": [], "cached": cached}.items():
+        embedder.main([*options, *how, "--out", str(tmp_path / name)])
+        logs[name] = history(tmp_path / name)[-1]
+    assert (tmp_path / "cache" / "embeddings.npy").is_file()
+    for last in logs.values():
+        assert float(last["pad_feature_l2_distance"]) > 0
+        assert float(last["pad_feature_l2_adaptive"]) != 0
+    student = keras.saving.load_model(tmp_path / "cached" / "student.keras")
+    assert [layer.name for layer in student.layers][-2:] == ["projection", "embedding"]
+
+
+def test_a_cache_without_a_teacher_is_refused(pictures, tmp_path):
+    with pytest.raises(ValueError, match="name one with --teacher"):
+        embedder.main(
+            ["--data", str(pictures), "--out", str(tmp_path), "--teacher-cache", "x"]
+        )
+
+
+def test_a_teacher_that_is_not_there_is_named(pictures, tmp_path):
+    arguments = ["--data", str(pictures), "--out", str(tmp_path / "run")]
+    arguments += ["--method", "relational_kl", "--teacher", str(tmp_path / "nothing")]
+    with pytest.raises(FileNotFoundError, match="no model here.*nothing"):
+        embedder.main(arguments)
+    assert not (tmp_path / "run").exists()

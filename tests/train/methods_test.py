@@ -26,8 +26,30 @@ def test_methods_are_known_by_their_own_names():
         assert [method.name for method in made] == ([] if name == "none" else [name])
 
 
+def test_methods_that_learn_from_a_teacher_want_one():
+    assert {"relational_kl", "pad", "feature_l2"} <= set(methods.known(teacher=True))
+    assert not {"relational_kl", "pad"} & set(methods.known())
+    with pytest.raises(ValueError, match="learns from a teacher.*no --teacher"):
+        methods.make("pad", {"term": "feature_l2"})
+
+
+def test_the_term_that_pad_wraps_is_named_and_has_options_of_its_own():
+    options = {"term": "feature_l2", "term.teacher_dim": 9, "warm_up": 7}
+    (method,) = methods.make("pad", options, teacher=True)
+    assert isinstance(method, kd.PAD) and method.warm_up == 7
+    assert isinstance(method.term, kd.methods.FeatureL2)
+    assert method.term.teacher_dim == 9
+    with pytest.raises(ValueError, match="attention_transfer.*Received: term=None"):
+        methods.make("pad", {}, teacher=True)
+    with pytest.raises(ValueError, match="term=feature_l2.*Received: warm_up"):
+        bad = {"term": "feature_l2", "term.warm_up": 3}
+        methods.make("pad", bad, teacher=True)
+    with pytest.raises(ValueError, match="wraps no other method.*term.weight"):
+        methods.make("relational_kl", {"term.weight": 3}, teacher=True)
+
+
 def test_an_unknown_method_is_refused_and_the_known_ones_are_listed():
-    with pytest.raises(ValueError, match="none, s2sd.*Received: --method s3sd"):
+    with pytest.raises(ValueError, match="none, obd_sd, s2sd.*Received: --method s3sd"):
         methods.make("s3sd", {})
 
 
