@@ -69,7 +69,9 @@ class TrainableLoss(keras.losses.Loss):
 
     def create_weights(self, dim):
         """Makes the weights, by `self.add_weight`, for embeddings of width `dim`."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `create_weights`."
+        )
 
     def formula(self, labels, embeddings):
         """The loss of one checked batch.
@@ -82,7 +84,7 @@ class TrainableLoss(keras.losses.Loss):
             Float32 tensor `(batch,)`, whose plain mean is the loss. Not a scalar: Keras
             does not divide a scalar by the number of replicas.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define `formula`.")
 
     @property
     def tracked(self):
