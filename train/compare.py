@@ -105,12 +105,15 @@ class _Stage:
     def run(self, settings, seeds):
         """Runs what is missing of labels x seeds; returns how many runs broke."""
         from train.comparison import plan, training
+        from train.comparison.record import DONE
 
         shape, classes = self.images["image_shape"], self.images["training"]["classes"]
         for label, (_, own) in settings.items():
             self.record.adopt(label, own)
-            training.build(own, shape, classes, 0)  # so that mistakes come first
+            if not self.record.ended(label, DONE):  # Mistakes come before any run.
+                training.build(own, shape, classes, 0)
         self.record.write()
+        self.report()
         only = self.args.only or self.recipe.methods
         chosen = {label: pair for label, pair in settings.items() if pair[0] in only}
         jobs = plan.grid(chosen, seeds, self.data)

@@ -35,7 +35,8 @@ def table(recipe, record):
     lines += ["```sh", record.head["command"], "```", ""]
     lines += _rows(recipe, record, labels)
     lines += ["", NOTE, ""]
-    lines += _unfinished(recipe, record)
+    unfinished = list(_unfinished(recipe, record))
+    lines += [*unfinished, ""] if unfinished else []
     lines += _conditions(recipe, record, labels)
     return "\n".join(lines) + "\n"
 
@@ -134,7 +135,7 @@ def _conditions(recipe, record, labels):
     student, batch = settings["student"], settings["batch"]
     optimizer = settings["optimizer"]
     shape = "x".join(str(n) for n in images["image_shape"])
-    yield from ["", "| | |", "| --- | --- |"]
+    yield from ["| | |", "| --- | --- |"]
     yield row(["data", f"`{recipe.data}`, {shape}"])
     yield row(["trained on", _images(images["training"])])
     yield row(["measured on", _images(images["evaluation"]) + which])
@@ -208,15 +209,13 @@ def _machine(machine):
 
 
 def _call(spec):
-    """`S2SD(dims=[256], weight=50.0)`, as code."""
+    """`S2SD(dims=[256], weight=50.0)`, as code, without arguments that are null."""
 
     def text(value):
-        if isinstance(value, dict) and "class" in value:
-            inner = ", ".join(
-                f"{k}={text(v)}" for k, v in value.items() if k != "class"
-            )
-            return f"{value['class']}({inner})"
-        return json.dumps(value)
+        if not isinstance(value, dict) or "class" not in value:
+            return json.dumps(value)
+        given = {k: v for k, v in value.items() if k != "class" and v is not None}
+        return f"{value['class']}({', '.join(f'{k}={text(given[k])}' for k in given)})"
 
     return f"`{text(spec)}`"
 

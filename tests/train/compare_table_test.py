@@ -1,0 +1,172 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import stats
+
+from tests.train.tiny_comparison import done, tiny
+from train.comparison import plan, recipe
+from train.comparison.picture import picture
+from train.comparison.record import DIVERGED, Record
+from train.comparison.table import table
+
+IMAGES = {
+    "name": "bars",
+    "image_shape": [16, 16, 1],
+    "steps_per_epoch": 4,
+    "parts": ["training", "evaluation"],
+    "training": {"classes": 8, "images": 48, "fingerprint": "a"},
+    "evaluation": {"classes": 2, "images": 12, "fingerprint": "b"},
+}
+NONE, DSD = (0.80, 0.82, 0.84), (0.83, 0.84, 0.88)
+
+
+def results(tmp_path, figures, **changes):
+    """A recipe, and a record with a run for each figure; `None` for a lost one."""
+    made = recipe.parse(tiny("pictures", **changes))
+    record = Record(tmp_path / "runs.json")
+    record.head = {"name": made.name, "command": "the command", "data": IMAGES}
+    for name, values in figures.items():
+        settings = (
+            plan.teacher_settings(made, IMAGES)
+            if name == plan.TEACHER
+            else plan.settings(made, name, IMAGES)
+        )
+        record.adopt(name, settings)
+        for seed, value in enumerate(values):
+            outcome = {"status": DIVERGED, "reason": "loss nan in epoch 1"}
+            if value is not None:
+                outcome = done(value)
+            if name == plan.TEACHER:
+                outcome |= {"parameters": 8000, "weights": "w"}
+            record.add(plan.Job(name, name, seed, settings, {}), outcome)
+    return made, Record(tmp_path / "runs.json")
+
+
+def test_a_row_has_means_intervals_and_paired_differences(tmp_path):
+    text = table(*results(tmp_path, {"none": NONE, "DSD": DSD}))
+    row = next(line for line in text.splitlines() if line.startswith("| DSD | 3"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    low, high = stats.ttest_1samp(DSD, 0).confidence_interval(0.95)
+    assert cells[2] == f"85.00 ± {100 * (high - low) / 2:.2f}"
+    low, high = stats.ttest_rel(DSD, NONE).confidence_interval(0.95)
+    assert low > 0, "an example that is decided"
+    assert cells[3] == f"**+3.00 ± {100 * (high - low) / 2:.2f}**"
+    assert cells[4].startswith("42.50 ±"), "MAP@R is half of it in these"
+    assert cells[6] == "10 s"
+    base = next(line for line in text.splitlines() if line.startswith("| none | 3"))
+    assert base.split("|")[4].strip() == ""
+
+
+def test_an_undecided_difference_is_not_bold(tmp_path):
+    text = table(*results(tmp_path, {"none": NONE, "DSD": (0.79, 0.84, 0.83)}))
+    assert "| +0.00 ±" in text and "**+" not in text
+
+
+def test_the_conditions_are_said(tmp_path):
+    text = table(*results(tmp_path, {"none": NONE, "DSD": DSD}, about="Why."))
+    for said in (
+        "# tiny\n\nWhy.\n\n```sh\nthe command\n```",
+        "`pictures`, 16x16x1",
+        "8 classes, 48 images",
+        "2 classes, 12 images (`bars/7*`, `bars/8*`)",
+        "conv4, 4 numbers, 1,000 parameters",
+        "8 steps (2 epochs) of 4 classes x 3 images",
+        "AdamW, rate 0.01, weight decay 0",
+        "`multi_similarity(alpha=2.0",
+        "`RandomAffine(shift=0.1, rotation=10.0",
+        "keras 3, tensorflow 2, numpy 2, python 3; a machine, one thread a run",
+        "| none | the loss alone |",
+        "| DSD | `S2SD(dims=[16], weight=50.0",
+    ):
+        assert said in text, said
+    assert "null" not in text and "None" not in text
+
+
+def test_what_a_method_has_of_its_own_is_said(tmp_path):
+    longer = {"methods": [], "steps": 40, "loss": "contrastive"}
+    methods = {"none": {"methods": []}, "longer": longer}
+    text = table(*results(tmp_path, {"none": NONE, "longer": DSD}, methods=methods))
+    assert "| longer | 3 | 40 |" in text and "| none | 3 | 8 |" in text
+    assert "the loss alone; loss `contrastive(" in text and "steps `40`" in text
+
+
+def test_missing_and_failed_runs_are_said(tmp_path):
+    text = table(*results(tmp_path, {"none": (0.8, None), "DSD": (0.83,)}))
+    assert "| none | 1 + 1 failed | 80.00 |" in text
+    assert "| DSD | 1 | 83.00 | +3.00 |" in text, "one pair has no interval"
+    assert "* none, seed 1: diverged, loss nan in epoch 1" in text
+    assert "* none, seed 2: not run yet" in text
+    assert "* DSD, seeds 1, 2: not run yet" in text
+
+
+def test_a_difference_says_over_how_many_seeds_it_is_where_some_lack(tmp_path):
+    text = table(*results(tmp_path, {"none": (0.8, None, 0.84), "DSD": DSD}))
+    assert "(2 seeds)" in text
+
+
+def test_a_method_whose_runs_all_failed_keeps_its_row(tmp_path):
+    made = results(tmp_path, {"none": NONE, "DSD": (None, None)})
+    assert "| DSD | 0 + 2 failed |  |" in table(*made)
+    assert picture(*made) is None
+
+
+def test_without_the_baseline_there_are_no_differences(tmp_path):
+    made = results(tmp_path, {"DSD": DSD})
+    assert "| DSD | 3 | 85.00 ±" in table(*made) and picture(*made) is None
+
+
+def test_no_run_is_no_table(tmp_path):
+    made = recipe.parse(tiny("pictures"))
+    record = Record(tmp_path / "runs.json")
+    assert "No run has ended yet." in table(made, record)
+    assert picture(made, record) is None
+
+
+def test_the_teacher_has_a_row_and_the_students_their_share(tmp_path):
+    methods = {"none": {"methods": []}, "L2": {"methods": [{"class": "FeatureL2"}]}}
+    teacher = {"backbone": "conv4", "dim": 12, "steps": 40}
+    made = results(
+        tmp_path,
+        {"teacher": (0.90,), "none": NONE, "L2": DSD},
+        methods=methods,
+        teacher=teacher,
+    )
+    text = table(*made)
+    rows = [line.split(" | ")[0] for line in text.splitlines()]
+    assert rows.index("| teacher") < rows.index("| none") < rows.index("| L2")
+    assert f"| {100 * 0.82 / 0.9:.1f} % |" in text
+    assert f"| {100 * 0.85 / 0.9:.1f} % |" in text
+    assert "conv4, 12 numbers, 8,000 parameters: the student has 12.5 %" in text
+    assert "8 fixed views of each image" in text
+    assert len(picture(*made).axes[0].get_yticklabels()) == 1, "not the teacher"
+
+
+@pytest.mark.parametrize("methods", [1, 12])
+def test_the_picture_has_a_row_a_method_a_panel_a_measure_and_every_seed(
+    tmp_path, methods
+):
+    rng = np.random.default_rng(0)
+    specs = {"none": {"methods": []}}
+    figures = {"none": NONE}
+    for number in range(methods):
+        specs[f"method {number}"] = {"methods": [{"class": "S2SD"}]}
+        figures[f"method {number}"] = tuple(rng.uniform(0.7, 0.9, 3))
+    made = results(tmp_path, figures, methods=specs)
+    drawn = picture(*made)
+    assert len(drawn.axes) == 2
+    names = [label.get_text() for label in drawn.axes[0].get_yticklabels()]
+    assert names == [f"method {number}" for number in range(methods)]
+    assert "Recall@1" in drawn.axes[0].get_xlabel()
+    dots = [
+        sorted(line.get_xdata())
+        for line in drawn.axes[0].lines
+        if line.get_marker() == "o"
+    ]
+    gains = 100 * (np.array(figures["method 0"]) - NONE)
+    np.testing.assert_allclose(dots[0], sorted(gains))
+    file = io.BytesIO()
+    drawn.savefig(file)
+    with Image.open(file) as image:
+        assert np.asarray(image.convert("L")).std() > 5
