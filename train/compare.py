@@ -20,7 +20,7 @@ RUNS = pathlib.Path("runs/compare")  # of teachers: the files that are not kept
 
 EXAMPLE = """\
 python -m train.compare train/recipes/omniglot_self_8.json --jobs 2
-python -m train.compare train/recipes/omniglot_self_8.json --only none DSD --seeds 2"""
+python -m train.compare train/recipes/omniglot_self_8.json --only none DSD"""
 
 
 def main(argv=None):

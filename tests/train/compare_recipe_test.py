@@ -21,8 +21,8 @@ def parsed(**changes):
     return recipe.parse(tiny("pictures", **changes))
 
 
-def settings(method="DSD", trial=None, **changes):
-    return plan.settings(parsed(**changes), method, IMAGES, trial)
+def settings(method="DSD", **changes):
+    return plan.settings(parsed(**changes), method, IMAGES)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "train" / "recipes").glob("*.json")))
@@ -155,11 +155,12 @@ def test_a_method_may_have_a_loss_a_budget_and_a_rate_of_its_own():
 
 def test_a_trial_overrides_loss_rate_and_options():
     trial = {"weight": 3, "learning_rate": 0.5, "loss_options": {"alpha": 4.0}}
-    found = settings(trial=trial)
+    made = parsed()
+    found = plan.settings(made, "DSD", IMAGES, trial)
     assert found["methods"][0]["weight"] == 3 and found["methods"][0]["dims"] == [16]
     assert found["optimizer"]["learning_rate"] == 0.5
     assert found["loss"]["alpha"] == 4.0
-    assert settings()["loss"]["alpha"] == 2.0, "the recipe itself stays as it is"
+    assert plan.settings(made, "DSD", IMAGES) == settings(), "the recipe stays"
 
 
 def test_a_trial_reaches_the_term_of_a_wrapper_and_one_of_several_methods():

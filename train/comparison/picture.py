@@ -34,7 +34,8 @@ def picture(recipe, record):
     panels[0].invert_yaxis()
     runs = max(len(seeds) for seeds in gains["recall_at_1"].values())
     figure.suptitle(
-        f"{recipe.name}: paired by seed, up to {runs} seeds, mean and 95 % interval",
+        f"{recipe.name}: a dot a seed (up to {runs}), mean and 95 % interval; "
+        "green above 0, red below, grey undecided",
         fontsize="medium",
     )
     return figure
