@@ -193,7 +193,7 @@ class PAD(Method):
             column, as measured over the last steps of the warm-up, instead of
             from 0. Squared residuals of unit rows of D dimensions are about 1 / D: from
             0 the bias of the head has to fall by log D, some thousand steps of Adam at
-            1e-3, and until then all weights are near 1 and the term does nothing.
+            1e-3, and until it has the weights are all near 1, as of the plain term.
         name: Defaults to `"pad_"` and the name of the term.
         **kwargs: See `keras.layers.Layer`.
 

@@ -274,7 +274,7 @@ def on_boxes(term, shape, variance=None, **options):
 
 
 def by_hand(method, student, teacher, mask):
-    """The loss of `PAD` in float64 loops, and which images and boxes it saw."""
+    """The loss of `PAD` in float64 loops, its log-variances and their correlation."""
     kernel, bias = (w.astype("float64") for w in method.head.dense.get_weights())
     norm = [np.array(v, "float64") for v in method.head.norm.variables[:2]]
     found = [
@@ -288,8 +288,11 @@ def by_hand(method, student, teacher, mask):
     for place, uncertainty in zip(found, s, strict=True):
         d = (teacher[place] - student[place]) ** 2
         d = d if method.head.width > 1 else d.mean(keepdims=True)
-        images[place[0]].append((d / (1e-6 + np.exp(uncertainty)) + uncertainty).mean())
-    return np.mean([np.mean(values) if values else 0.0 for values in images]), s
+        value = d / (1e-6 + np.exp(uncertainty)) + uncertainty
+        images[place[0]].append([value.mean(), uncertainty.mean(), d.mean()])
+    loss = np.mean([np.mean(values, 0)[0] if values else 0.0 for values in images])
+    _, known, far = np.transpose([np.mean(values, 0) for values in images if values])
+    return loss, s, scipy.stats.spearmanr(known, far).statistic
 
 
 @pytest.mark.parametrize(
@@ -300,10 +303,10 @@ def by_hand(method, student, teacher, mask):
 def test_boxes_and_cells_are_samples_and_padding_is_none(term, variance, axes):
     options = {"teacher_dim": 4} if term.same_width else {}
     method = on_boxes(term(**options), (*axes, 4), variance)
-    student, teacher = rng.normal(size=(2, 4, *axes, 4)).astype("f4")
-    mask = rng.uniform(size=(4, *axes)) < 0.6
+    student, teacher = rng.normal(size=(2, 6, *axes, 4)).astype("f4")
+    mask = rng.uniform(size=(6, *axes)) < 0.6
     mask[0], mask[1] = True, False  # an image full of boxes and one without any
-    expected, log_variances = by_hand(method, student, teacher, mask)
+    expected, log_variances, correlation = by_hand(method, student, teacher, mask)
     start = method.get_weights()
     results = []
     for filling in (0.0, 1e6):
@@ -319,10 +322,34 @@ def test_boxes_and_cells_are_samples_and_padding_is_none(term, variance, axes):
         assert (gradients[0][~mask] == 0).all()
         figures = [float(term.mean()) for term in terms.values()]
         results.append([figures, *gradients, *method.get_weights()])
-        assert terms["adaptive"].values.shape == (4,)
+        assert terms["adaptive"].values.shape == (6,)
         assert float(loss) == pytest.approx(expected, rel=1e-4)
         assert figures[2] == pytest.approx(log_variances.mean(), rel=1e-4)
-        assert figures[4] <= mask.sum()
+        assert figures[3] > 0
+        assert 1 <= figures[4] <= mask.sum()
+        assert figures[5] == pytest.approx(correlation, rel=1e-4)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_padding_may_hold_any_finite_number():
+    method = on_boxes(Boxes(teacher_dim=4), (3, 4), start_at_residual=True)
+    method.term.compare = lambda rows: methods.Comparison(**rows)
+    mask = np.array([[1, 1, 0], [1, 0, 0]], bool)
+    results = []
+    for far, filling in [(0.0, 0.0), (np.inf, 3e38)]:  # its square overflows
+        draw = np.random.default_rng(2)
+        given = {}
+        for name, value in (("distance", far), ("features", filling)):
+            filled = np.where(mask[..., None], draw.uniform(size=(2, 3, 4)), value)
+            given[name] = tf.Variable(filled.astype("f4"))
+        with tf.GradientTape() as tape:
+            terms = method.terms(batch_of({**given, "mask": mask}))
+            loss = total(terms)
+        variables = [*given.values(), *method.trainable_variables]
+        found = [np.array(g) for g in tape.gradient(loss, variables)]
+        results.append([[float(t.mean()) for t in terms.values()], *found])
+    assert np.isfinite(results[0][0]).all()
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -408,7 +435,8 @@ def test_fit_trains_and_leaves_the_student_bare(policy, jit_compile, terms):
     assert logs["loss"][-1] < logs["loss"][1]
     for pad in pads:
         assert {f"{pad.name}_{name}" for name in pad.term_names} < set(logs)
-        assert {v.dtype for v in pad.head.trainable_variables} == {"float32"}
+        parts = pad.head, pad.head.dense, pad.head.norm
+        assert {part.compute_dtype for part in parts} == {"float32"}
 
 
 def test_every_term_can_be_wrapped():
