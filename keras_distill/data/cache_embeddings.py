@@ -19,8 +19,8 @@ from keras_distill.data.teacher_cache import TeacherCache
 from keras_distill.data.teacher_fingerprint import teacher_fingerprint
 from keras_distill.models.teacher_view import TeacherView
 
-# Relative distance of embeddings. Other hardware and 16-bit arithmetic stay below
-# it; another way to resize does not.
+# Relative distance of embeddings. Of a trained conv4 on glyphs, bfloat16 arithmetic
+# makes 0.7 %, pixels 1 % brighter 4 %, resizing without antialiasing 12 %.
 TOLERANCE = 0.02
 
 
