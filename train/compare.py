@@ -211,18 +211,25 @@ def _command(args):
 
 
 def _check(args, recipe):
+    from train.comparison import plan, tuning
+
     for flag in ("jobs", "seeds"):
         if getattr(args, flag) is not None and getattr(args, flag) < 1:
             raise ValueError(
                 f"--{flag} must be at least 1. Received: {getattr(args, flag)}"
             )
-    for flag in ("only", "again"):
-        known = [*recipe.methods, *(["teacher"] if flag == "again" else [])]
+    trials = [
+        tuning.label(method, number)
+        for method, entry in recipe.methods.items()
+        for number in range(len(entry.get("trials", ())))
+    ]
+    for flag, more in (("only", []), ("again", [plan.TEACHER, *trials])):
+        known = [*recipe.methods, *more]
         unknown = [name for name in getattr(args, flag) if name not in known]
         if unknown:
             raise ValueError(
-                f"--{flag} takes methods of the recipe: {', '.join(known)}. "
-                f"Received: {', '.join(unknown)}"
+                f"--{flag} takes one or more of: {'; '.join(known)}. "
+                f"Received: {'; '.join(unknown)}"
             )
 
 
@@ -246,7 +253,7 @@ def _parser():
         nargs="+",
         default=[],
         metavar="METHOD",
-        help="forget the runs of these methods first",
+        help="forget the runs of these methods, or trials, first",
     )
     add("--report", action="store_true", help="only rewrite the table and the picture")
     return parser

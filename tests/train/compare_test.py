@@ -239,8 +239,8 @@ def test_results_that_were_changed_by_hand_are_refused(
     [
         (["--jobs", "0"], "--jobs must be at least 1. Received: 0"),
         (["--seeds", "0"], "--seeds must be at least 1. Received: 0"),
-        (["--only", "MSD"], "methods of the recipe: none, DSD. Received: MSD"),
-        (["--again", "MSD"], "none, DSD, teacher. Received: MSD"),
+        (["--only", "MSD"], "one or more of: none; DSD. Received: MSD"),
+        (["--again", "MSD"], "none; DSD; teacher. Received: MSD"),
         (["--data", "no/such/folder"], "must be an existing folder.*no/such/folder"),
     ],
 )

@@ -125,9 +125,22 @@ def test_a_trial_that_changed_is_refused(pictures, tmp_path, played):
     changed = tuned(pictures)
     changed["methods"] = json.loads(json.dumps(METHODS))
     changed["methods"]["DSD"]["trials"][1]["weight"] = 3.0
-    message = r"'DSD, trial 2' has runs.*--again 'DSD'.*weight \(was 2.0, now 3.0\)"
+    message = r"--again 'DSD, trial 2'. Received: .*weight \(was 2.0, now 3.0\)"
     with pytest.raises(ValueError, match=message):
         ran(tmp_path, changed)
+
+
+def test_one_trial_can_be_run_again_alone(pictures, tmp_path, played):
+    ran(tmp_path, tuned(pictures))
+    changed = tuned(pictures)
+    changed["methods"] = json.loads(json.dumps(METHODS))
+    changed["methods"]["DSD"]["trials"][0]["weight"] = 0.5
+    played.jobs = []
+    ran(tmp_path, changed, "--again", "DSD, trial 1")
+    assert [(job.label, job.seed) for job in played.jobs] == [
+        ("DSD, trial 1", 5),
+        ("DSD, trial 1", 6),
+    ]
 
 
 def data(pictures, tuning):

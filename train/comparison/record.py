@@ -54,7 +54,7 @@ class Record:
             raise ValueError(
                 f"{label!r} has runs in {self.path} that were made under other "
                 "settings. Change the recipe back, give it another name, or forget "
-                f"these runs: --again {self._method(label)!r}. "
+                f"these runs: --again {label!r}. "
                 f"Received: {'; '.join(changed)}"
             )
 
@@ -88,9 +88,9 @@ class Record:
         self.runs.append(run)
         self.write()
 
-    def forget(self, method):
-        """Drops the runs of a method; returns how many."""
-        kept = [run for run in self.runs if run["method"] != method]
+    def forget(self, name):
+        """Drops the runs of a method, or of a label alone; returns how many."""
+        kept = [run for run in self.runs if name not in (run["method"], run["label"])]
         dropped = len(self.runs) - len(kept)
         self.runs = kept
         return dropped
@@ -125,9 +125,6 @@ class Record:
             for run in self.runs
             if run["label"] == label and run["status"] in statuses
         ]
-
-    def _method(self, label):
-        return next(run["method"] for run in self.runs if run["label"] == label)
 
     def _read(self):
         try:
