@@ -131,6 +131,15 @@ def test_a_batch_of_one_has_nothing_to_learn(form):
     np.testing.assert_array_equal(diffusion_kl(target, row), [0])
 
 
+@pytest.mark.parametrize("form", ["softmax", "symmetric"])
+@pytest.mark.parametrize("omega", [0.0, 0.5])
+def test_the_teacher_gets_no_gradient_from_its_targets(form, omega):
+    teacher = tf.Variable(np.eye(3, dtype="f4"))
+    with tf.GradientTape() as tape:
+        target = batch_diffusion(teacher, omega, form=form)
+    assert tape.gradient(target, teacher) is None
+
+
 # The divergence.
 
 
@@ -158,14 +167,15 @@ def test_a_student_that_is_its_teacher_learns_nothing_without_diffusion():
 
 
 def test_entries_that_round_to_zero_count_nothing():
-    target = np.array([[1, 0, 0], [0, 0.5, 0.5], [0, 0, 1]], "f4")
+    target = tf.Variable(np.array([[1, 0, 0], [0, 0.5, 0.5], [0, 0, 1]], "f4"))
     student = tf.Variable(np.eye(3, dtype="f4"))
     with tf.GradientTape() as tape:
         rows = diffusion_kl(target, student)
     log_q = np.log(softmax(np.eye(3)))
     expected = [-log_q[0, 0], np.log(0.5) - log_q[1, 1:].mean(), -log_q[2, 2]]
     np.testing.assert_allclose(rows, expected, rtol=1e-5)
-    assert np.isfinite(tape.gradient(rows, student)).all()
+    to_student, to_target = tape.gradient(rows, [student, target])
+    assert np.isfinite(to_student).all() and to_target is None
 
 
 @pytest.mark.parametrize(
