@@ -6,6 +6,7 @@ activation, before any pooling.
 """
 
 import inspect
+import re
 
 import keras
 from keras import layers, ops
@@ -19,21 +20,34 @@ _CAFFE = ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152")
 _TORCH = ("DenseNet121", "DenseNet169", "DenseNet201")
 
 
-def conv4(images, weights=None):
-    """Four 3x3 convolutions of 64 channels: the small net of few-shot learning.
+def conv4(channels=64):
+    """A trunk of four 3x3 convolutions: the small net of few-shot learning.
 
-    Vinyals et al., 2016 (https://arxiv.org/abs/1606.04080). The map is taken before
-    the fourth max-pooling, so that a 32 pixel image gives 4x4 cells to pool.
+    Vinyals et al., 2016 (https://arxiv.org/abs/1606.04080), there with 64 channels.
+    The map is taken before the fourth max-pooling, so that a 32 pixel image gives 4x4
+    cells to pool.
+
+    Args:
+        channels: Positive integer, of each convolution.
+
+    Returns:
+        A function `(images, weights=None)`.
     """
-    _no_weights("conv4", weights)
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(images)
-    for stage in range(1, 5):
-        if stage > 1:
-            x = layers.MaxPooling2D(2, name=f"pool{stage - 1}")(x)
-        x = layers.Conv2D(64, 3, padding="same", use_bias=False, name=f"conv{stage}")(x)
-        x = layers.BatchNormalization(name=f"bn{stage}")(x)
-        x = layers.ReLU(name=f"relu{stage}")(x)
-    return x
+
+    def trunk(images, weights=None):
+        _no_weights("conv4", weights)
+        x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescale")(images)
+        for stage in range(1, 5):
+            if stage > 1:
+                x = layers.MaxPooling2D(2, name=f"pool{stage - 1}")(x)
+            convolution = layers.Conv2D(
+                channels, 3, padding="same", use_bias=False, name=f"conv{stage}"
+            )
+            x = layers.BatchNormalization(name=f"bn{stage}")(convolution(x))
+            x = layers.ReLU(name=f"relu{stage}")(x)
+        return x
+
+    return trunk
 
 
 def separable(images, weights=None):
@@ -99,7 +113,7 @@ def names():
             # Their builders are the functions that can leave the classifier out.
             if "include_top" in inspect.signature(item).parameters:
                 theirs.append(name)
-    return ["conv4", "separable", *theirs]
+    return ["conv4", "conv4_N (of N channels)", "separable", *theirs]
 
 
 def backbone(name):
@@ -108,8 +122,10 @@ def backbone(name):
     Raises:
         ValueError: If there is none of that name; the known ones are listed.
     """
-    if name in ("conv4", "separable"):
-        return {"conv4": conv4, "separable": separable}[name]
+    if name == "separable":
+        return separable
+    if channels := re.fullmatch(r"conv4(?:_([1-9]\d*))?", name):
+        return conv4(int(channels[1] or 64))
     known = names()
     if name not in known:
         raise ValueError(

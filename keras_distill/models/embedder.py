@@ -18,7 +18,8 @@ def embedder(backbone, image_shape, dim, weights=None, name=None):
     * `embedding`: the output, `(batch, dim)` rows of length one, float32.
 
     Args:
-        backbone: `"conv4"`, `"separable"`, or the name of any function of
+        backbone: `"conv4"`; `"conv4_16"`, the same with 16 channels instead of 64, or
+            with any other number; `"separable"`; or the name of any function of
             `keras.applications`, such as `"MobileNetV3Small"`.
         image_shape: `(height, width, channels)`, positive integers.
         dim: Positive integer, the width of the embedding.

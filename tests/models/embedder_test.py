@@ -36,6 +36,15 @@ def test_rows_are_unit_vectors_and_layers_have_their_names(backbone, size, chann
     np.testing.assert_array_equal(found["embedding"], found["output"])
 
 
+def test_a_conv4_has_64_channels_unless_its_name_says_another_number():
+    widths = {"conv4": 64, "conv4_64": 64, "conv4_16": 16}
+    for name, channels in widths.items():
+        net = kd.models.embedder(name, (16, 16, 1), dim=4)
+        assert net.get_layer("features").output.shape == (None, 2, 2, channels)
+    with pytest.raises(ValueError, match="conv4_N .*backbone='conv4_0'"):
+        kd.models.embedder("conv4_0", (16, 16, 1), dim=4)
+
+
 def test_pixels_may_be_bytes_or_floats():
     net = kd.models.embedder("conv4", (16, 16, 1), dim=4)
     pixels = images(16, 1)
@@ -104,7 +113,7 @@ def test_the_zero_row_has_a_finite_gradient():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("conv5", (32, 32, 1), 8), "one of conv4, separable, .*backbone='conv5'"),
+        (("conv5", (32, 32, 1), 8), "one of conv4, .*separable, .*backbone='conv5'"),
         (("conv4", (32, 32), 8), r"height, width, channels.*image_shape=\(32, 32\)"),
         (("conv4", (32, 0, 1), 8), r"positive integers.*image_shape=\(32, 0, 1\)"),
         (("conv4", (32, 32, 1), 0), "positive integer.*dim=0"),
