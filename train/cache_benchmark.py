@@ -10,7 +10,7 @@ from keras_distill import command_line
 
 EXAMPLE = """\
 python -m train.cache_benchmark
-python -m train.cache_benchmark --teacher MobileNetV2 --image-size 96 --images 4000"""
+python -m train.cache_benchmark --teacher MobileNetV2 --image-size 96"""
 
 
 def main(argv=None):

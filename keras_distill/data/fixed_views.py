@@ -17,9 +17,9 @@ class FixedViews:
     """`count` fixed augmentations of each image, for `class_balanced` and caches.
 
     View v of an image is always the same pixels, whatever batch, subset or order it
-    comes in (bit for bit, in pipelines on one machine): the numbers that the layers would draw by
-    chance are a hash of `seed`, v and the id of the image. What a teacher says of the
-    views can so be computed once, see `cache_embeddings`.
+    comes in (bit for bit, in pipelines on one machine): the numbers that the layers
+    would draw by chance are a hash of `seed`, v and the id of the image. What a teacher
+    says of the views can so be computed once, see `cache_embeddings`.
 
     Args:
         augment: A Keras layer with an attribute `draws_per_image`, such as
