@@ -46,7 +46,7 @@ class CoefficientSchedule(keras.callbacks.Callback):
 
     def __init__(self, method, name, schedule, every="epoch"):
         super().__init__()
-        known = sorted(method._coefficients)
+        known = sorted(method.coefficients)
         if name not in known:
             raise ValueError(
                 f"`name` must be a coefficient of {method.name!r}: "

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_distill.data.image_set import ImageSet
 from keras_distill.data.image_sums import are_alike, image_sums
 from keras_distill.data.progress import progress
-from keras_distill.data.teacher_cache import digests, parts
+from keras_distill.data.teacher_cache import parts
 
 _PROBE = 8  # images
 
@@ -57,12 +57,12 @@ class _SetImages:
         self.spec = tf.TensorSpec((None, *images.image_shape), tf.float32)
 
     def keys(self):
-        return {"ids": np.array(self._images.ids), "digests": digests(self._images)}
+        return {"ids": np.array(self._images.ids), "digests": self._images.digests}
 
     def changes(self, keys):
         if tuple(keys["ids"].tolist()) != self._images.ids:
             return ["the ids of the images or their order"]
-        other = (keys["digests"] != digests(self._images)).any(axis=1)
+        other = (keys["digests"] != self._images.digests).any(axis=1)
         return [f"the pixels of {other.sum()} images"] if other.any() else []
 
     def batches(self, first):

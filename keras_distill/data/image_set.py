@@ -208,16 +208,21 @@ class ImageSet:
         )
         return taken
 
-    def fingerprint(self):
-        """Hexadecimal digest of shape, ids, class names, labels and pixels."""
+    @property
+    def digests(self):
+        """uint8 `(N, 16)`: BLAKE2 of the pixels of each image, which are read."""
         if self._digests is None:
             images, _ = self.arrays()
             self._digests = np.stack([digest(image) for image in images])
+        return self._digests
+
+    def fingerprint(self):
+        """Hexadecimal digest of shape, ids, class names, labels and pixels."""
         whole = hashlib.blake2b(digest_size=16)
         names = "\n".join([*map(str, self.image_shape), *self.class_names, *self.ids])
         whole.update(names.encode())
         whole.update(self.labels.astype("<i4").tobytes())
-        whole.update(self._digests.tobytes())
+        whole.update(self.digests.tobytes())
         return whole.hexdigest()
 
     @functools.cached_property

@@ -134,7 +134,7 @@ class TeacherCache:
                 f"the cache. Received: folder={self.folder}, ids={missing[:5]}"
             )
         rows = np.array([places[id] for id in images.ids], np.int64)
-        other = (digests(images) != self._digests[rows]).any(axis=1)
+        other = (images.digests != self._digests[rows]).any(axis=1)
         if other.any():
             names = [images.ids[row] for row in np.flatnonzero(other)[:5]]
             raise ValueError(
@@ -266,10 +266,3 @@ def parts(element):
             f"`tf.ensure_shape`. Received: images.shape={images.shape}"
         )
     return images, inputs, tuple(rest)
-
-
-def digests(images):
-    """uint8 `(N, 16)`: BLAKE2 of the pixels of each image of an `ImageSet`."""
-    if images._digests is None:
-        images.fingerprint()  # which keeps them
-    return images._digests

@@ -185,5 +185,10 @@ class Method(keras.layers.Layer):
         setattr(self, name, variable)
         self._coefficients[name] = float(value)
 
+    @property
+    def coefficients(self):
+        """Names of what `add_coefficient` has made."""
+        return tuple(self._coefficients)
+
     def get_config(self):
         return {**super().get_config(), **self._coefficients}

@@ -12,6 +12,11 @@ from keras import ops
 from keras_distill.methods import ranges
 from keras_distill.methods.method import Method, Term, Views
 from keras_distill.methods.teacher_term import TeacherTerm, restored, row_means
+from keras_distill.methods.uncertainty_figures import (
+    effective_sample_size,
+    masked_mean,
+    rank_correlation,
+)
 from keras_distill.methods.variance_head import VarianceHead
 
 VARIANCES = (None, "per_dim", "per_sample")
@@ -83,61 +88,6 @@ def _log_weight(log_variance, epsilon):
     # its digits where exp(s) is far below epsilon.
     bottom = math.log(epsilon)
     return -(bottom + ops.softplus(log_variance - bottom))
-
-
-def effective_sample_size(log_weights, mask=None):
-    """How many samples of equal weight would weigh as evenly: (sum w)^2 / sum w^2.
-
-    Args:
-        log_weights: Float32 tensor `(samples, columns)`.
-        mask: `None`, or booleans `(samples, 1)`: which samples there are.
-
-    Returns:
-        Float32 scalar, the mean over the columns; in [1, samples], 0 without any.
-    """
-    if mask is not None:
-        log_weights = ops.where(mask, log_weights, -math.inf)
-    # Beside the largest of a column nothing overflows. Where all are masked, any do.
-    largest = ops.max(log_weights, axis=0)
-    largest = ops.where(ops.isfinite(largest), largest, 0.0)
-    weights = ops.exp(log_weights - largest)
-    squares = ops.sum(ops.square(weights), axis=0)
-    sizes = ops.square(ops.sum(weights, axis=0)) / ops.maximum(squares, 1e-30)
-    return ops.mean(sizes)
-
-
-def rank_correlation(a, b, mask=None):
-    """Spearman's rank correlation. Equal values share the mean of their ranks.
-
-    Args:
-        a: Float32 tensor `(batch,)`.
-        b: Float32 tensor `(batch,)`.
-        mask: `None`, or booleans `(batch,)`: which pairs count.
-
-    Returns:
-        Float32 scalar in [-1, 1]; 0 where all of `a`, or of `b`, are equal.
-    """
-    counted = ops.ones_like(a) if mask is None else ops.cast(mask, "float32")
-    a, b = _centred_ranks(a, counted), _centred_ranks(b, counted)
-    spread = ops.sqrt(ops.sum(a * a)) * ops.sqrt(ops.sum(b * b))
-    return ops.sum(a * b) / ops.where(spread > 0, spread, 1.0)
-
-
-def _mean(values, mask):
-    """Mean of all that the mask lets through, 0 of nothing."""
-    if mask is None:
-        return ops.mean(values)
-    return ops.squeeze(row_means(values[None], mask[None]), 0)
-
-
-def _centred_ranks(values, counted):
-    """Ranks less their mean; 0 where `counted` is. Sorting alone would break ties."""
-    rows, columns = ops.expand_dims(values, 1), ops.expand_dims(values, 0)
-    below = ops.cast(columns < rows, "float32")
-    below = below + 0.5 * ops.cast(columns == rows, "float32")
-    ranks = ops.sum(below * counted, axis=1)
-    mean = ops.sum(ranks * counted) / ops.maximum(ops.sum(counted), 1.0)
-    return (ranks - mean) * counted
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")
@@ -376,8 +326,8 @@ class PAD(Method):
             images = ops.any(mask, axis=tuple(range(1, len(mask.shape))))
         uncertainty = row_means(log_variance, mask)
         figures = {
-            "log_variance": _mean(log_variance, mask),
-            "weight": _mean(ops.exp(log_weights), mask),
+            "log_variance": masked_mean(log_variance, mask),
+            "weight": masked_mean(ops.exp(log_weights), mask),
             "effective_sample_size": effective_sample_size(
                 ops.reshape(log_weights, (-1, width)), samples
             ),

@@ -1,6 +1,10 @@
 """A frozen model, asked for its opinion of the student's images."""
 
+import functools
+
 import keras
+import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from keras_distill.models.tap import OUTPUT, tap
@@ -56,9 +60,27 @@ class TeacherView:
                 f"Received: images.shape={tuple(images.shape)}"
             )
         if None not in (height, width) and tuple(images.shape[1:3]) != (height, width):
-            images = ops.cast(images, "float32")
-            images = ops.image.resize(images, (height, width), antialias=True)
+            images = _resized(ops.cast(images, "float32"), height, width)
         if keras.backend.is_int_dtype(self.model.inputs[0].dtype):
             # Keras would cut off what augmentation and resizing put behind the point.
             images = ops.clip(ops.round(ops.cast(images, "float32")), 0, 255)
         return images
+
+
+def _resized(images, height, width):
+    """Bilinear with antialiasing, which shrinking needs, as `ops.image.resize` does."""
+    if None in images.shape[1:3]:
+        return ops.image.resize(images, (height, width), antialias=True)
+    # XLA has no kernel for that. Along each axis it is linear: a matrix does it.
+    rows = _resampling(images.shape[1], height)
+    columns = _resampling(images.shape[2], width)
+    return ops.einsum("hi,bijc,wj->bhwc", rows, images, columns)
+
+
+@functools.cache
+def _resampling(size, wanted):
+    """`(wanted, size)`: what resizing does to one axis, found on the unit vectors."""
+    with tf.init_scope(), tf.device("CPU:0"):
+        units = np.eye(size, dtype="float32")[..., None]
+        resized = ops.image.resize(units, (wanted, size), antialias=True)
+        return ops.convert_to_numpy(resized)[..., 0]

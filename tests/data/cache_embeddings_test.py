@@ -354,12 +354,11 @@ def test_code_that_prepares_images_in_another_way_is_refused(
     else:
         interrupted(blocks, teacher, IMAGES, tmp_path / "cache", VIEWS, batch_size=7)
     before = content(tmp_path / "cache")
-    resize = keras.ops.image.resize
 
-    def otherwise(images, size, antialias):
-        return resize(images, size, antialias=False)
+    def otherwise(images, height, width):
+        return keras.ops.image.resize(images, (height, width), antialias=False)
 
-    monkeypatch.setattr("keras.ops.image.resize", otherwise)
+    monkeypatch.setattr("keras_distill.models.teacher_view._resized", otherwise)
     with pytest.raises(
         ValueError, match=r"prepared has changed.*% apart, of at most 2%"
     ):

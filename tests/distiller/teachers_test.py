@@ -21,6 +21,23 @@ def test_a_teacher_may_have_another_width_resolution_and_dtype():
     assert history["loss"][-1] < 0.7 * history["loss"][0]
 
 
+@pytest.mark.parametrize("size", [4, 6, 9, 15])
+def test_images_are_resized_for_the_teacher_with_antialiasing(size):
+    sized = teacher(size=size)
+    distiller = compiled(with_methods=[methods.RelationalKL()], teacher=sized)
+    said, _ = distiller._teacher_view()(IMAGES)
+    expected = sized(tf.image.resize(IMAGES, (size, size), antialias=True))
+    np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_teacher_of_another_resolution_teaches_under_xla():
+    distiller = compiled(
+        with_methods=[methods.RelationalKL()], teacher=teacher(size=4), jit_compile=True
+    )
+    history = distiller.fit(DATA.repeat(2), verbose=0).history
+    assert np.isfinite(history["loss"][0])
+
+
 def test_a_teacher_of_colour_images_is_shown_grey_ones():
     colour = teacher(channels=3)
     distiller = compiled(with_methods=[methods.RelationalKL()], teacher=colour)
