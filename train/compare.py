@@ -84,7 +84,7 @@ def compare(args, recipe, out):
 
 
 class _Stage:
-    """Trials on validation classes, or the grid on evaluation classes."""
+    """Trials on a part of the training, or the grid on what was put aside."""
 
     def __init__(self, args, recipe, data, record, report):
         from train.comparison import training
@@ -92,7 +92,7 @@ class _Stage:
         print(f"Reading {data['path']}", flush=True)
         self.args, self.recipe, self.data = args, recipe, data
         self.record, self.report = record, report
-        self.images = images = training.describe(data, recipe.batch)
+        self.images = images = training.describe(recipe.task, data, recipe.batch)
         self.tuning_seeds = recipe.tuning and recipe.tuning["seeds"]
         record.head = {
             "name": recipe.name,
@@ -125,7 +125,7 @@ class _Stage:
 
     def _taught(self, jobs):
         """The jobs with what the teacher says, which is trained if it has to be."""
-        from train.comparison import plan, teacher
+        from train.comparison import specification, teacher
 
         folder = RUNS / self.recipe.name
         lesson = teacher.job(self.recipe, self.images, self.data, folder)
@@ -133,13 +133,16 @@ class _Stage:
         if not teacher.is_there(lesson, self.record):
             teacher.forget_lessons(lesson)
             self._execute([lesson], 1)
-        lessons = teacher.lessons(lesson, self.record, jobs[0].settings["views"])
-        return [
-            dataclasses.replace(job, lessons=lessons)
-            if plan.TEACHER in job.settings
-            else job
-            for job in jobs
-        ]
+        views, known, found = jobs[0].settings["views"], {}, []
+        for job in jobs:
+            # At most one, and none of what learns from no teacher.
+            for layer in specification.teacher_layers(job.settings["methods"]):
+                if layer not in known:
+                    said = teacher.lessons(lesson, self.record, views, layer)
+                    known[layer] = said
+                job = dataclasses.replace(job, lessons=known[layer])
+            found.append(job)
+        return found
 
     def _execute(self, jobs, count):
         from train.comparison import training, workers
@@ -155,7 +158,7 @@ class _Stage:
                 left = len(jobs) - done
                 minutes = (time.perf_counter() - began) / done * left / 60
                 print(
-                    f"{job.label}, seed {job.seed}: {_said(outcome)}; "
+                    f"{job.label}, seed {job.seed}: {_said(self.recipe, outcome)}; "
                     f"{left} left, about {minutes:.0f} min",
                     flush=True,
                 )
@@ -191,14 +194,17 @@ def _show(out):
         print(f"  {path}")
 
 
-def _said(outcome):
+def _said(recipe, outcome):
+    from train.comparison.statistics import estimate
+    from train.comparison.tasks import TASKS
+
     if "figures" not in outcome:
         return f"{outcome['status']}, {outcome['reason']}"
-    figures = outcome["figures"]
-    return (
-        f"Recall@1 {100 * figures['recall_at_1']:.2f}, "
-        f"MAP@R {100 * figures['map_at_r']:.2f}, {outcome['seconds']:.0f} s"
-    )
+    figures = [
+        f"{measure.title} {measure.text(estimate([outcome['figures'][key]]))}"
+        for key, measure in TASKS[recipe.task].measures.items()
+    ]
+    return f"{', '.join(figures)}, {outcome['seconds']:.0f} s"
 
 
 def _command(args):

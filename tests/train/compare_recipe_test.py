@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.conftest import ROOT
-from tests.train.tiny_comparison import tiny
+from tests.train.tiny_comparison import classifiers, tiny
 from train.comparison import plan, recipe, specification
 
 S2SD = {"class": "S2SD", "dims": [16]}
@@ -38,7 +38,10 @@ def test_the_recipes_of_the_project_are_valid(path):
     [
         ({"sedes": [0]}, "Unknown field of `recipe`.*seeds.*Received: sedes"),
         ({"name": "a/b"}, "letters, digits.*name='a/b'"),
-        ({"task": "detection"}, "one of embedding. Received: task='detection'"),
+        (
+            {"task": "detection"},
+            "one of embedding, classification. Received: task='detection'",
+        ),
         ({"image_size": 0}, "`image_size` must be an integer, 1.*image_size=0"),
         ({"student": {"dim": 8}}, "`student` lacks backbone"),
         ({"steps": 6, "epochs": 2}, "either steps or epochs. Received: steps and epo"),
@@ -77,11 +80,50 @@ def test_the_recipes_of_the_project_are_valid(path):
             "baseline included.*as many trials.*none 1, DSD 2",
         ),
         ({"tuning": TUNING}, "as many trials.*none 0, DSD 0"),
+        ({"test_share": 0.3}, "eval_classes.*Received: test_share"),
+        (
+            {"methods": {**NONE, "DSD": {"methods": [S2SD], "against": "MSD"}}},
+            "methods.DSD.against.*another method.*Received: against='MSD'",
+        ),
+        (
+            {"methods": {**NONE, "DSD": {"methods": [S2SD], "against": "none"}}},
+            "than itself and the baseline.*Received: against='none'",
+        ),
     ],
 )
 def test_a_mistake_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
         parsed(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"eval_classes": ["a"]}, "test_share.*Received: eval_classes"),
+        ({"student": {"backbone": "conv4", "dim": 8}}, "of `student`.*Received: dim"),
+        ({"teacher": {"backbone": "conv4", "dim": 8}}, "of `teacher`.*Received: dim"),
+        ({"test_share": 1}, "`test_share` must be a number between.*test_share=1"),
+        ({"tuning": TUNING}, "validation_share.*Received: validation_classes"),
+        (
+            {"tuning": {"validation_share": True, "seeds": [1]}},
+            "`tuning.validation_share` must be a number.*=True",
+        ),
+    ],
+)
+def test_a_mistake_in_a_recipe_of_classifiers_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        recipe.parse(classifiers("pictures", **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"loss": "triplet_hard"}, {"loss_options": {"label_smoothing": 0.1}}],
+)
+def test_classifiers_have_one_loss(changes):
+    made = recipe.parse(classifiers("pictures", **changes))
+    message = "the loss 'cross_entropy', which has no options. Received: loss="
+    with pytest.raises(ValueError, match=message):
+        plan.settings(made, "none", IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +145,16 @@ def test_a_method_that_needs_a_teacher_is_refused_without():
     methods = {**NONE, "L2": {"methods": [{"class": "FeatureL2"}]}}
     with pytest.raises(ValueError, match="needs the field `teacher`.*'L2'"):
         settings("L2", methods=methods)
+
+
+def test_a_method_that_learns_from_two_layers_of_the_teacher_is_refused():
+    both = [{"class": "FeatureL2", "teacher_layer": "pooled"}]
+    both.append({"class": "PAD", "term": {"class": "RKDDistance"}})
+    methods = {**NONE, "both": {"methods": both}}
+    teacher = {"backbone": "conv4", "dim": 3}
+    message = "from one `teacher_layer`.*Received: 'both' with pooled, output"
+    with pytest.raises(ValueError, match=message):
+        settings("both", methods=methods, teacher=teacher)
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
@@ -181,3 +233,11 @@ def test_the_width_of_a_cached_teacher_reaches_the_terms_that_need_it():
     assert made.term.teacher_dim == 12
     kl = specification.make({"class": "RelationalKL"}, teacher_dim=12)
     assert kl.teacher_dim is None
+
+
+def test_what_is_cached_of_a_layer_is_all_that_the_teacher_says():
+    spec = {"class": "PAD", "term": {"class": "FeatureL2", "teacher_layer": "pooled"}}
+    spec = specification.resolved(spec)
+    assert specification.teacher_layers([spec, {"class": "OBDSD"}]) == ["pooled"]
+    made = specification.make(spec, teacher_dim=12)
+    assert made.teacher_layers == () and made.term.teacher_dim == 12

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from tests.train.tiny_comparison import done, tiny
+from tests.train.tiny_comparison import classifiers, done, tiny
 from train.comparison import plan, recipe
-from train.comparison.picture import picture
+from train.comparison.picture import BETTER, WORSE, picture
 from train.comparison.record import DIVERGED, Record
 from train.comparison.table import table
 
@@ -25,23 +25,29 @@ NONE, DSD = (0.80, 0.82, 0.84), (0.83, 0.84, 0.88)
 def results(tmp_path, figures, **changes):
     """A recipe, and a record with a run for each figure; `None` for a lost one."""
     made = recipe.parse(tiny("pictures", **changes))
+    return made, recorded(tmp_path, made, IMAGES, figures)
+
+
+def recorded(tmp_path, made, images, figures):
     record = Record(tmp_path / "runs.json")
-    record.head = {"name": made.name, "command": "the command", "data": IMAGES}
+    record.head = {"name": made.name, "command": "the command", "data": images}
     for name, values in figures.items():
         settings = (
-            plan.teacher_settings(made, IMAGES)
+            plan.teacher_settings(made, images)
             if name == plan.TEACHER
-            else plan.settings(made, name, IMAGES)
+            else plan.settings(made, name, images)
         )
         record.adopt(name, settings)
         for seed, value in enumerate(values):
             outcome = {"status": DIVERGED, "reason": "loss nan in epoch 1"}
-            if value is not None:
+            if isinstance(value, dict):
+                outcome = done(0.0) | {"figures": value}
+            elif value is not None:
                 outcome = done(value)
             if name == plan.TEACHER:
                 outcome |= {"parameters": 8000, "weights": "w"}
             record.add(plan.Job(name, name, seed, settings, {}), outcome)
-    return made, Record(tmp_path / "runs.json")
+    return Record(tmp_path / "runs.json")
 
 
 def test_a_row_has_means_intervals_and_paired_differences(tmp_path):
@@ -141,6 +147,72 @@ def test_the_teacher_has_a_row_and_the_students_their_share(tmp_path):
     assert "conv4, 12 numbers, 8,000 parameters: the student has 12.5 %" in text
     assert "8 fixed views of each image" in text
     assert len(picture(*made).axes[0].get_yticklabels()) == 1, "not the teacher"
+
+
+def test_a_method_is_compared_with_the_other_that_it_names(tmp_path):
+    methods = {
+        "none": {"methods": []},
+        "DSD": {"methods": [{"class": "S2SD"}]},
+        "MSD": {"methods": [{"class": "S2SD"}], "against": "DSD"},
+    }
+    better = (0.845, 0.86, 0.897)
+    made = results(tmp_path, {"none": NONE, "DSD": DSD, "MSD": better}, methods=methods)
+    low, high = stats.ttest_rel(better, DSD).confidence_interval(0.95)
+    assert low > 0, "an example that is decided"
+    half = 100 * (high - low) / 2
+    row = f"| MSD | DSD | **+1.73 ± {half:.2f}** | **+0.87 ± {half / 2:.2f}** |"
+    assert row in table(*made)
+    panel = picture(*made).axes[0]
+    names = [label.get_text() for label in panel.get_yticklabels()]
+    assert names == ["DSD", "MSD", "MSD against DSD"]
+    assert "above none, or the method named" in panel.get_xlabel()
+    dots = [line.get_xdata() for line in panel.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(dots[2], 100 * np.subtract(better, DSD))
+
+
+def test_there_is_no_such_comparison_before_the_other_has_run(tmp_path):
+    methods = {
+        "none": {"methods": []},
+        "DSD": {"methods": [{"class": "S2SD"}], "against": "MSD"},
+        "MSD": {"methods": [{"class": "S2SD"}]},
+    }
+    text = table(*results(tmp_path, {"none": NONE, "DSD": DSD}, methods=methods))
+    assert "| method | against |" not in text
+
+
+def test_the_page_of_classifiers_has_their_measures(tmp_path):
+    def figures(*pairs):
+        return [{"accuracy": a, "cross_entropy": c} for a, c in pairs]
+
+    made = recipe.parse(classifiers("pictures", seeds=[0, 1, 2]))
+    part = {"classes": 10, "images": 20, "fingerprint": "b"}
+    images = {k: v for k, v in IMAGES.items() if k != "evaluation"}
+    images |= {"parts": ["training", "test"], "test": part}
+    runs = {
+        "teacher": figures((0.9, 0.3)),
+        "none": figures((0.70, 1.2), (0.71, 1.1), (0.72, 1.3)),
+        "KD": figures((0.75, 0.9), (0.76, 0.9), (0.78, 0.95)),
+    }
+    record = recorded(tmp_path, made, images, runs)
+    text = table(made, record)
+    low, high = stats.ttest_1samp([0.3, 0.2, 0.35], 0).confidence_interval(0.95)
+    for said in (
+        "| accuracy | against none | cross-entropy | against none | of the teacher's a",
+        f"| **-0.2833 ± {(high - low) / 2:.4f}** | {100 * 0.763333 / 0.9:.1f} % |",
+        "cross-entropy in nats, of which less is better: mean over",
+        "nothing was chosen on the test\nimages",
+        "| measured on | 10 classes, 20 images (30 % of each class) |",
+        "| student | conv4_4, 1,000 parameters |",
+        "| teacher | conv4_6, 8,000 parameters: the student has 12.5 %",
+        "| loss | `cross_entropy()` |",
+    ):
+        assert said in text, said
+    accuracy, loss = picture(made, record).axes
+    assert accuracy.get_xlabel() == "accuracy, points above none"
+    assert loss.get_xlabel() == "cross-entropy, nats above none"
+    colors = [p.lines[1].get_markeredgecolor() for p in (accuracy, loss)]
+    assert colors == [BETTER, BETTER], "less is better of the second"
+    assert WORSE not in colors
 
 
 @pytest.mark.parametrize("methods", [1, 12])

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.train.tiny_comparison import Played, done, ran, tiny, written
+from tests.train.tiny_comparison import Played, done, ran, taught, tiny, written
 from train import compare
 from train.comparison import plan, recipe, training
 from train.comparison.record import BROKEN, DIVERGED, DONE, Record, alone
@@ -280,24 +281,22 @@ def test_a_missing_recipe_is_one_line_and_no_traceback(tmp_path):
 
 
 def test_true_runs_of_a_seed_are_repeatable_and_a_lost_one_has_its_reason(
-    pictures, tmp_path
+    finished_comparison, pictures, tmp_path
 ):
-    made = tiny(pictures, seeds=[3])
-    lost = {"methods": [], "optimizer": {"learning_rate": 1e30}, "epochs": 1}
-    made["methods"]["lost"] = lost
-    _, whole = ran(tmp_path, made)
+    folder, whole = finished_comparison
     runs = {run["label"]: run for run in whole["runs"]}
     assert runs["lost"]["status"] == DIVERGED
     assert "number" in runs["lost"]["reason"] or "loss" in runs["lost"]["reason"]
-    for label in ("none", "DSD"):
+    for label in ("none", "L2"):
         figures = runs[label]["figures"]
         assert {"recall_at_1", "recall_at_8", "map_at_r"} <= set(figures)
         assert all(0 <= value <= 1 for value in figures.values())
         assert runs[label]["seconds"] > 0
-    assert "s2sd_distillation" in runs["DSD"]["logs"]
-    assert whole["settings"]["none"]["steps"] == 8
+    assert "s2sd_distillation" in runs["teacher"]["logs"]
+    assert whole["settings"]["none"]["steps"] == 4
     assert whole["data"]["evaluation"]["images"] == 12
-    _, whole = ran(tmp_path, made, "--again", "none")
+    shutil.copytree(folder / "results", tmp_path / "results")
+    _, whole = ran(tmp_path, taught(pictures), "--again", "none")
     (again,) = [run for run in whole["runs"] if run["label"] == "none"]
     assert again["figures"] == runs["none"]["figures"]
     assert again["logs"]["loss"] == pytest.approx(runs["none"]["logs"]["loss"], 1e-4)
@@ -317,7 +316,7 @@ def jobs(pictures, seed=0, **changes):
     teacher = {"backbone": "conv4", "dim": 6, "views": 2}
     made = recipe.parse(tiny(pictures, methods=methods, teacher=teacher, **changes))
     data = plan.data(made)
-    images = training.describe(data, made.batch)
+    images = training.describe(made.task, data, made.batch)
     return [
         plan.Job(name, name, seed, plan.settings(made, name, images), data)
         for name in METHODS
@@ -345,7 +344,7 @@ def test_every_method_trains_on_the_batches_of_the_seed(pictures, views):
     def batches(job):
         if not views:
             job.settings.pop("views")
-        dataset = training._batches(job, training.load(job.data)[0])
+        dataset = training._batches(job, training.load("embedding", job.data)[0])
         return [(np.array(x), np.array(y)) for _ in range(2) for x, y in dataset]
 
     plain, *others = map(batches, jobs(pictures, 1))

@@ -148,8 +148,8 @@ def data(pictures, tuning):
 
 
 def test_trials_see_no_image_that_evaluates(pictures):
-    _, evaluation = training.load(data(pictures, tuning=False))
-    train, validation = training.load(data(pictures, tuning=True))
+    _, evaluation = training.load("embedding", data(pictures, tuning=False))
+    train, validation = training.load("embedding", data(pictures, tuning=True))
     assert set(validation.class_names) == {"bars/10", "bars/18", "bars/26"}
     assert len(train.class_names) == 5
     assert not {*evaluation.ids} & {*train.ids, *validation.ids}
@@ -170,11 +170,13 @@ def test_other_evaluation_images_change_nothing_of_the_tuning(
     found = []
     for folder in (pictures, other):
         made = recipe.parse(tuned(folder))
-        images = training.describe(plan.data(made, tuning=True), made.batch)
+        images = training.describe(made.task, plan.data(made, tuning=True), made.batch)
         found.append({k: v for k, v in images.items() if k != "name"})
     assert found[0] == found[1]
     whole = [
-        training.describe(data(folder, tuning=False), {"classes": 4, "per_class": 3})
+        training.describe(
+            "embedding", data(folder, tuning=False), {"classes": 4, "per_class": 3}
+        )
         for folder in (pictures, other)
     ]
     assert whole[0]["evaluation"] != whole[1]["evaluation"], "the test can fail"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.train.tiny_comparison import TAUGHT, ran, taught
 from train import embedder
 
 SHORT = [
@@ -38,3 +39,14 @@ def finished_run(pictures, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "finished"
     embedder.main(["--data", str(pictures), "--out", str(out), *SHORT])
     return out
+
+
+@pytest.fixture(scope="session")
+def finished_comparison(pictures, tmp_path_factory):
+    """A folder where `taught` was run with a method that diverges, and `runs.json`."""
+    folder = tmp_path_factory.mktemp("taught")
+    lost = {"methods": [], "optimizer": {"learning_rate": 1e30}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        _, whole = ran(folder, taught(pictures, methods={**TAUGHT, "lost": lost}))
+    return folder, whole

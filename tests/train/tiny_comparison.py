@@ -33,6 +33,46 @@ def tiny(pictures, **changes):
     }
 
 
+TAUGHT = {
+    "none": {"methods": []},
+    "L2": {"methods": [{"class": "FeatureL2", "weight": 8.0}]},
+}
+TEACHER = {
+    "backbone": "conv4",
+    "dim": 6,
+    "views": 2,
+    "image_size": 20,
+    "methods": [{"class": "S2SD", "dims": [8]}],
+}
+
+
+def taught(pictures, **changes):
+    """The same, with a method that learns from a teacher."""
+    changes = {"methods": TAUGHT, "teacher": TEACHER, "seeds": [0], **changes}
+    return tiny(pictures, steps=4, **changes)
+
+
+def classifiers(pictures, **changes):
+    """A recipe that trains classifiers, two of them from a teacher."""
+    pooled = {"student_layer": "pooled", "teacher_layer": "pooled"}
+    methods = {
+        "none": {"methods": []},
+        "KD": {"methods": [{"class": "SoftTargets"}]},
+        "L2": {"methods": [{"class": "FeatureL2", **pooled}]},
+    }
+    made = tiny(pictures, steps=5, task="classification", loss="cross_entropy")
+    del made["eval_classes"]
+    return {
+        **made,
+        "test_share": 0.3,
+        "student": {"backbone": "conv4_4"},
+        "teacher": {"backbone": "conv4_6", "views": 2, "image_size": 20},
+        "methods": methods,
+        "seeds": [0],
+        **changes,
+    }
+
+
 def written(folder, recipe):
     """The path of the recipe, written into a folder."""
     path = folder / f"{recipe['name']}.json"

@@ -1,15 +1,16 @@
 """The paired differences as a picture."""
 
 from train.comparison.statistics import differences, estimate
-from train.comparison.table import MEASURES, shown
+from train.comparison.table import pairs
+from train.comparison.tasks import TASKS
 
 BETTER, WORSE, OPEN = "#1a7f4b", "#b3392f", "#5a6472"
 
 
 def picture(recipe, record):
-    """Draws what each method gains over the baseline.
+    """Draws what each method gains over the baseline, or over another method.
 
-    A row a method, a panel a measure: a dot for each seed, the mean with its 95 %
+    A row a comparison, a panel a measure: a dot for each seed, the mean with its 95 %
     interval above them.
 
     Args:
@@ -21,44 +22,48 @@ def picture(recipe, record):
     """
     from matplotlib.figure import Figure
 
-    gains = {measure: _gains(recipe, record, measure) for measure in MEASURES}
-    names = list(gains["recall_at_1"])
+    task = TASKS[recipe.task]
+    gains = {key: _gains(recipe, record, key) for key in task.measures}
+    names = list(gains[task.merit])
     if not names:
         return None
     figure = Figure(figsize=(9, 1.5 + 0.45 * len(names)), layout="constrained")
-    panels = figure.subplots(1, len(MEASURES), sharey=True, squeeze=False)[0]
-    for panel, (measure, title) in zip(panels, MEASURES.items(), strict=True):
-        _draw(panel, gains[measure], names)
-        panel.set_xlabel(f"{title}, points above {recipe.baseline}")
+    panels = figure.subplots(1, len(task.measures), sharey=True, squeeze=False)[0]
+    others = {other for _, other in pairs(recipe, record)} - {recipe.baseline}
+    beside = f"{recipe.baseline}, or the method named" if others else recipe.baseline
+    for panel, (key, measure) in zip(panels, task.measures.items(), strict=True):
+        _draw(panel, gains[key], names, measure)
+        panel.set_xlabel(f"{measure.title}, {measure.unit} above {beside}")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
-    runs = max(len(seeds) for seeds in gains["recall_at_1"].values())
+    runs = max(len(seeds) for seeds in gains[task.merit].values())
     figure.suptitle(
         f"{recipe.name}: a dot a seed (up to {runs}), mean and 95 % interval; "
-        "green above 0, red below, grey undecided",
+        "green better, red worse, grey undecided",
         fontsize="medium",
     )
     return figure
 
 
-def _gains(recipe, record, measure):
-    base = record.figures(recipe.baseline, measure)
+def _gains(recipe, record, key):
+    scale = TASKS[recipe.task].measures[key].scale
     found = {}
-    for label in shown(recipe, record):
-        gains = differences(record.figures(label, measure), base)
-        if label != recipe.baseline and gains:
-            found[label] = [100 * gain for gain in gains.values()]
+    for label, other in pairs(recipe, record):
+        gains = differences(record.figures(label, key), record.figures(other, key))
+        if gains:
+            name = label if other == recipe.baseline else f"{label} against {other}"
+            found[name] = [scale * gain for gain in gains.values()]
     return found
 
 
-def _draw(panel, gains, names):
+def _draw(panel, gains, names, measure):
     panel.axvline(0, color="black", linewidth=0.8)
     for row, name in enumerate(names):
         seeds = gains[name]
         value = estimate(seeds)
         color = OPEN
         if value.decided:
-            color = BETTER if value.mean > 0 else WORSE
+            color = BETTER if (value.mean > 0) == measure.more_is_better else WORSE
         panel.plot(
             seeds,
             [row + 0.22] * len(seeds),

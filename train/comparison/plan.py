@@ -5,6 +5,7 @@ import dataclasses
 import math
 
 from train.comparison import specification
+from train.comparison.tasks import TASKS
 
 TEACHER = "teacher"
 OPTIMIZER = ("learning_rate", "weight_decay")
@@ -21,7 +22,7 @@ class Job:
         settings: What `settings` or `teacher_settings` returned.
         data: What `training.load` takes.
         keep: Path to save the student to, `None` to let it go.
-        lessons: Folder of the teacher's cached embeddings, and a digest of its
+        lessons: Folder of what is cached of the teacher, and a digest of its
             `weights`; `None` for what learns from no teacher.
     """
 
@@ -40,13 +41,14 @@ def data(recipe, path=None, tuning=False):
     Args:
         recipe: `Recipe`.
         path: Where the data of the recipe lie on this machine; `None` for there.
-        tuning: Whether to measure on the validation classes.
+        tuning: Whether to measure on the validation part of the training.
     """
+    task = TASKS[recipe.task]
     return {
         "path": path or recipe.data,
         "image_size": recipe.image_size,
-        "eval_classes": recipe.eval_classes,
-        "validation_classes": recipe.tuning["validation_classes"] if tuning else None,
+        task.measured_by: getattr(recipe, task.measured_by),
+        task.validated_by: recipe.tuning[task.validated_by] if tuning else None,
     }
 
 
@@ -64,8 +66,8 @@ def settings(recipe, method, images, trial=None, budget=None):
         Dictionary as JSON keeps it.
 
     Raises:
-        ValueError: If the method needs a teacher and the recipe has none; if a class,
-            an option or a loss is unknown.
+        ValueError: If the method needs a teacher and the recipe has none; if it learns
+            from several of its layers; if a class, an option or a loss is unknown.
     """
     entry = with_trial(recipe.methods[method], trial or {}, method)
     budget = budget or entry["budget"] or recipe.budget
@@ -74,12 +76,19 @@ def settings(recipe, method, images, trial=None, budget=None):
         # All learn from the same fixed views, whether from the teacher or not.
         count = recipe.teacher["views"] if recipe.augment is not None else 1
         found["views"] = {"count": count, "seed": recipe.teacher["seed"]}
-    if any(map(specification.needs_teacher, found["methods"])):
-        if recipe.teacher is None:
-            raise ValueError(
-                "A method that learns from a teacher needs the field `teacher`. "
-                f"Received: {method!r}, and no teacher"
-            )
+    layers = specification.teacher_layers(found["methods"])
+    if layers and recipe.teacher is None:
+        raise ValueError(
+            "A method that learns from a teacher needs the field `teacher`. "
+            f"Received: {method!r}, and no teacher"
+        )
+    if len(layers) > 1:
+        raise ValueError(
+            "A method learns from one `teacher_layer`, or from the teacher's output: "
+            "what is kept of the teacher for a method is one row an image. "
+            f"Received: {method!r} with {', '.join(one or 'output' for one in layers)}"
+        )
+    if layers:
         found[TEACHER] = teacher_settings(recipe, images)
     return found
 
@@ -87,7 +96,7 @@ def settings(recipe, method, images, trial=None, budget=None):
 def teacher_settings(recipe, images):
     """`settings` of the teacher, which is trained as a student is."""
     entry = recipe.teacher
-    student = {name: entry[name] for name in ("backbone", "dim")}
+    student = {name: entry[name] for name in TASKS[recipe.task].student_fields}
     if entry["image_size"] not in (None, recipe.image_size):
         student["image_size"] = entry["image_size"]
     budget = entry["budget"] or recipe.budget
@@ -105,7 +114,7 @@ def _settings(recipe, images, student, entry, budget):
         "data": {part: images[part]["fingerprint"] for part in images["parts"]},
         "image_size": recipe.image_size,
         "student": student,
-        "loss": specification.resolved_loss(
+        "loss": TASKS[recipe.task].resolved_loss(
             loss, {**loss_options, **entry["loss_options"]}
         ),
         "epochs": epochs,

@@ -11,7 +11,7 @@ import math
 import pathlib
 import re
 
-TASKS = ("embedding",)
+from train.comparison.tasks import TASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Recipe:
         data: What `keras_distill.data.load` takes; paths are relative to where the
             program is called.
         image_size: Pixels.
-        student: `{"backbone", "dim"}`.
-        loss, loss_options: What `keras_distill.losses.get` takes.
+        student: `{"backbone", "dim"}`; of a classifier, without `dim`.
+        loss, loss_options: What `keras_distill.losses.get` takes; of a classifier,
+            `"cross_entropy"`.
         budget: `{"steps": n}` or `{"epochs": n}`.
         batch: `{"classes", "per_class"}`.
         optimizer: `{"learning_rate", "weight_decay"}`.
@@ -34,11 +35,15 @@ class Recipe:
         baseline: The method that the others are compared with.
         methods: From a name to a dictionary: `methods`, the list of what a
             `Distiller` gets, each with its `class`; `budget`, `loss`,
-            `loss_options` and `optimizer`, where they are others than above; and
-            `trials`, a list of dictionaries, where there is tuning.
-        eval_classes: Globs of the classes that evaluate, `None` for the data's own.
-        tuning: `None`, or `{"validation_classes", "seeds", "budget"}`.
-        teacher: `None`, or a dictionary: `backbone`, `dim` and `image_size`, the
+            `loss_options` and `optimizer`, where they are others than above;
+            `trials`, a list of dictionaries, where there is tuning; and `against`,
+            another method that it is compared with besides the baseline, or `None`.
+        eval_classes: Of embedders: globs of the classes that evaluate, `None` for the
+            data's own.
+        test_share: Of classifiers: the part of each class that tests.
+        tuning: `None`, or `{"validation_classes", "seeds", "budget"}`; of classifiers
+            `validation_share`, of the training images.
+        teacher: `None`, or a dictionary: what `student` holds, and `image_size`, the
             pixels that it enlarges the student's images to; `loss`, `loss_options`,
             `budget`, `optimizer` and `methods`, as of a method; `seed`; and `views`,
             the augmentations of each image that it is asked about.
@@ -60,6 +65,7 @@ class Recipe:
     baseline: str
     methods: dict
     eval_classes: list | None = None
+    test_share: float | None = None
     tuning: dict | None = None
     teacher: dict | None = None
     about: str = ""
@@ -84,8 +90,11 @@ def read(path):
 
 def parse(raw):
     """The `Recipe` of a dictionary as JSON gives it; raises ValueError."""
+    task = _task(raw)
     required = {field.name for field in dataclasses.fields(Recipe)}
-    optional = {"eval_classes", "tuning", "teacher", "about", "loss_options"}
+    required -= {other.measured_by for other in TASKS.values()}
+    required.add(task.measured_by)
+    optional = {"tuning", "teacher", "about", "loss_options", *task.optional}
     required -= {*optional, "budget"}
     _fields(raw, "recipe", required, {*optional, "steps", "epochs"})
     name = _text(raw["name"], "name")
@@ -94,16 +103,12 @@ def parse(raw):
             "`name` names a folder: letters, digits, _ and - are allowed. "
             f"Received: name={name!r}"
         )
-    if raw["task"] not in TASKS:
-        raise ValueError(
-            f"`task` must be one of {', '.join(TASKS)}. Received: task={raw['task']!r}"
-        )
     recipe = Recipe(
         name=name,
         task=raw["task"],
         data=_text(raw["data"], "data"),
         image_size=_count(raw["image_size"], "image_size"),
-        student=_student(raw["student"], "student"),
+        student=_student(raw["student"], "student", task),
         loss=_text(raw["loss"], "loss"),
         loss_options=_options(raw.get("loss_options", {}), "loss_options"),
         budget=_budget(raw, "recipe"),
@@ -113,10 +118,10 @@ def parse(raw):
         seeds=_seeds(raw["seeds"], "seeds"),
         baseline=_text(raw["baseline"], "baseline"),
         methods=_methods(raw["methods"]),
-        eval_classes=_globs(raw.get("eval_classes"), "eval_classes"),
-        tuning=_tuning(raw.get("tuning")),
-        teacher=_teacher(raw.get("teacher")),
+        tuning=_tuning(raw.get("tuning"), task),
+        teacher=_teacher(raw.get("teacher"), task),
         about=_text(raw.get("about", " "), "about").strip(),
+        **_part(raw, task.measured_by),
     )
     if recipe.baseline not in recipe.methods:
         raise ValueError(
@@ -124,7 +129,17 @@ def parse(raw):
             f"Received: baseline={recipe.baseline!r}"
         )
     _check_trials(recipe)
+    _check_against(recipe)
     return recipe
+
+
+def _task(raw):
+    name = raw.get("task") if isinstance(raw, dict) else None
+    if not isinstance(name, str) or name not in TASKS:
+        raise ValueError(
+            f"`task` must be one of {', '.join(TASKS)}. Received: task={name!r}"
+        )
+    return TASKS[name]
 
 
 def _methods(raw):
@@ -147,7 +162,7 @@ def _method(name, entry):
         entry,
         where,
         {"methods"},
-        {"loss", "loss_options", "steps", "epochs", "optimizer", "trials"},
+        {"loss", "loss_options", "steps", "epochs", "optimizer", "trials", "against"},
     )
     if not isinstance(entry["methods"], list):
         raise ValueError(
@@ -158,13 +173,14 @@ def _method(name, entry):
         "methods": [_specification(spec, where) for spec in entry["methods"]],
         "budget": _budget(entry, where, needed=False),
         "optimizer": _optimizer(entry.get("optimizer", {}), f"{where}.optimizer"),
-        "loss": None,
         "loss_options": _options(
             entry.get("loss_options", {}), f"{where}.loss_options"
         ),
+        **{
+            name: _text(entry[name], f"{where}.{name}") if name in entry else None
+            for name in ("loss", "against")
+        },
     }
-    if "loss" in entry:
-        found["loss"] = _text(entry["loss"], f"{where}.loss")
     if "trials" in entry:
         trials = entry["trials"]
         if not isinstance(trials, list) or not trials:
@@ -206,31 +222,47 @@ def _check_trials(recipe):
         )
 
 
-def _tuning(raw):
+def _check_against(recipe):
+    for name, entry in recipe.methods.items():
+        others = [one for one in recipe.methods if one not in (name, recipe.baseline)]
+        if entry["against"] not in (None, *others):
+            raise ValueError(
+                f"`methods.{name}.against` must be another method than itself and the "
+                "baseline, with which all are compared. "
+                f"Received: against={entry['against']!r}"
+            )
+
+
+def _tuning(raw, task):
     if raw is None:
         return None
-    _fields(raw, "tuning", {"validation_classes", "seeds"}, {"steps", "epochs"})
-    globs = _globs(raw["validation_classes"], "tuning.validation_classes")
+    _fields(raw, "tuning", {task.validated_by, "seeds"}, {"steps", "epochs"})
     return {
-        "validation_classes": globs,
+        **_part(raw, task.validated_by, "tuning."),
         "seeds": _seeds(raw["seeds"], "tuning.seeds"),
         "budget": _budget(raw, "tuning", needed=False),
     }
 
 
-def _teacher(raw):
+def _part(raw, name, where=""):
+    """The field that says which part of the data is measured on."""
+    check = _share if name.endswith("_share") else _globs
+    return {name: check(raw.get(name), f"{where}{name}")}
+
+
+def _teacher(raw, task):
     if raw is None:
         return None
     _fields(
         raw,
         "teacher",
-        {"backbone", "dim"},
+        {*task.student_fields},
         {"image_size", "loss", "loss_options", "methods", "steps", "epochs"}
         | {"optimizer", "seed", "views"},
     )
-    student = {name: raw[name] for name in ("backbone", "dim")}
+    student = {name: raw[name] for name in task.student_fields}
     return {
-        **_student(student, "teacher"),
+        **_student(student, "teacher", task),
         "image_size": None,
         "loss": None,
         **{
@@ -272,11 +304,11 @@ def _fields(raw, where, required, optional=()):
         raise ValueError(f"`{where}` lacks {', '.join(missing)}. Received: {[*raw]}")
 
 
-def _student(raw, where):
-    _fields(raw, where, {"backbone", "dim"})
+def _student(raw, where, task):
+    _fields(raw, where, {*task.student_fields})
+    checks = {"backbone": _text, "dim": _count}
     return {
-        "backbone": _text(raw["backbone"], f"{where}.backbone"),
-        "dim": _count(raw["dim"], f"{where}.dim"),
+        name: checks[name](raw[name], f"{where}.{name}") for name in task.student_fields
     }
 
 
@@ -324,6 +356,15 @@ def _globs(raw, where):
         raise ValueError(
             f"`{where}` must be a list of globs over class names. "
             f"Received: {where}={raw!r}"
+        )
+    return raw
+
+
+def _share(raw, where):
+    number = isinstance(raw, int | float) and not isinstance(raw, bool)
+    if not number or not 0 < raw < 1:
+        raise ValueError(
+            f"`{where}` must be a number between 0 and 1. Received: {where}={raw!r}"
         )
     return raw
 

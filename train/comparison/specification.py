@@ -1,4 +1,4 @@
-"""Methods, losses and augmentation, from what a recipe says of them.
+"""Methods and augmentation, from what a recipe says of them.
 
 Each is `{"class": name, **arguments}`. Arguments that a recipe leaves out are put in
 at their defaults, so that results say which they were, and a default that changes
@@ -41,61 +41,21 @@ def resolved(spec):
         )
     given = {key: value for key, value in spec.items() if key != "class"}
     given = {key: resolved(v) if _is_spec(v) else v for key, v in given.items()}
-    return _completed(name, known()[name], given, ("name",))
+    return completed(name, known()[name], given, ("name",))
 
 
-def needs_teacher(spec):
-    """Whether the method of a specification learns from a teacher."""
-    return known()[spec["class"]].needs_teacher
-
-
-def resolved_loss(name, options):
-    """`{"class": name, **arguments}` of a loss of `keras_distill.losses.get`."""
-    default = kd.losses.get(name, num_classes=2)
-    return _completed(name, type(default), options, ("name", "num_classes"))
-
-
-def resolved_augment(options):
-    """The same of `layers.RandomAffine`; `None` of `None`."""
-    if options is None:
-        return None
-    return _completed("RandomAffine", kd.layers.RandomAffine, options, ("seed",))
-
-
-def make(spec, teacher_dim=None):
-    """The method of a specification.
+def completed(name, made, given, left_out):
+    """`{"class": name, **arguments}`, with the defaults of what was not given.
 
     Args:
-        spec: See `resolved`.
-        teacher_dim: Width of the cached teacher, for the terms that must know it.
+        name: What recipes call the class.
+        made: The class.
+        given: Dictionary of arguments.
+        left_out: Arguments that recipes do not give.
+
+    Raises:
+        ValueError: If the class takes no such argument, or needs one that is missing.
     """
-    made = known()[spec["class"]]
-    options = {
-        key: make(value, teacher_dim) if _is_spec(value) else value
-        for key, value in spec.items()
-        if key != "class"
-    }
-    if teacher_dim is not None and getattr(made, "same_width", False):
-        if options.get("teacher_dim") is None:
-            options["teacher_dim"] = teacher_dim
-    return made(**options)
-
-
-def make_loss(spec, classes):
-    """The loss of a specification, for a training set of so many classes."""
-    options = {key: value for key, value in spec.items() if key != "class"}
-    return kd.losses.get(spec["class"], num_classes=classes, **options)
-
-
-def make_augment(spec):
-    """The augmentation of a specification; `None` of `None`."""
-    if spec is None:
-        return None
-    options = {key: value for key, value in spec.items() if key != "class"}
-    return kd.layers.RandomAffine(**options)
-
-
-def _completed(name, made, given, left_out):
     methods.check(given, made, f'"class": "{name}"')
     parameters = inspect.signature(made).parameters
     missing = [
@@ -112,6 +72,59 @@ def _completed(name, made, given, left_out):
         if key not in left_out and _is_plain(parameter.default)
     }
     return json.loads(json.dumps({"class": name, **defaults, **given}))
+
+
+def needs_teacher(spec):
+    """Whether the method of a specification learns from a teacher."""
+    return known()[spec["class"]].needs_teacher
+
+
+def teacher_layers(specs):
+    """The layers of the teacher that methods learn from, `None` for its output."""
+    found = []
+    for spec in specs:
+        if not needs_teacher(spec):
+            continue
+        terms = [value for value in spec.values() if _is_spec(value)]
+        found += teacher_layers(terms) or [spec.get("teacher_layer")]
+    return list(dict.fromkeys(found))
+
+
+def resolved_augment(options):
+    """The same of `layers.RandomAffine`; `None` of `None`."""
+    if options is None:
+        return None
+    return completed("RandomAffine", kd.layers.RandomAffine, options, ("seed",))
+
+
+def make(spec, teacher_dim=None):
+    """The method of a specification.
+
+    Args:
+        spec: See `resolved`.
+        teacher_dim: Width of what is cached of the teacher, for the terms that must
+            know it. The cache is of the `teacher_layer`: to the terms it is all that
+            the teacher says.
+    """
+    made = known()[spec["class"]]
+    options = {
+        key: make(value, teacher_dim) if _is_spec(value) else value
+        for key, value in spec.items()
+        if key != "class"
+    }
+    if teacher_dim is not None:
+        options.pop("teacher_layer", None)
+        if getattr(made, "same_width", False) and options.get("teacher_dim") is None:
+            options["teacher_dim"] = teacher_dim
+    return made(**options)
+
+
+def make_augment(spec):
+    """The augmentation of a specification; `None` of `None`."""
+    if spec is None:
+        return None
+    options = {key: value for key, value in spec.items() if key != "class"}
+    return kd.layers.RandomAffine(**options)
 
 
 def _is_spec(value):

@@ -5,15 +5,14 @@ import json
 from train.comparison.plan import TEACHER
 from train.comparison.record import BROKEN, DIVERGED, DONE
 from train.comparison.statistics import differences, estimate
-
-MEASURES = {"recall_at_1": "Recall@1", "map_at_r": "MAP@R"}
+from train.comparison.tasks import TASKS
 
 NOTE = """\
-Per cent: mean over the seeds and half the width of its 95 % t-interval. A difference is
+{units}: mean over the seeds and half the width of its 95 % t-interval. A difference is
 paired: the same seed gives every method the same initial student and the same batches.
 **Bold** where its interval leaves 0 out; intervals are not widened for the number of
-methods. The student of the last epoch is measured; nothing was chosen on the evaluation
-classes. Seconds are those of the training steps, the first of which trace the graph."""
+methods. The student of the last epoch is measured; nothing was chosen on the {measured}
+{apart}. Seconds are those of the training steps, the first of which trace the graph."""
 
 
 def table(recipe, record):
@@ -34,7 +33,10 @@ def table(recipe, record):
         return "\n".join([*lines, "No run has ended yet.", ""])
     lines += ["```sh", record.head["command"], "```", ""]
     lines += _rows(recipe, record, labels)
-    lines += ["", NOTE, ""]
+    lines += [*_against(recipe, record), ""]
+    task = TASKS[recipe.task]
+    words = {"apart": task.apart, "measured": task.measured, "units": task.units}
+    lines += [NOTE.format(**words), ""]
     unfinished = list(_unfinished(recipe, record))
     lines += [*unfinished, ""] if unfinished else []
     lines += _conditions(recipe, record, labels)
@@ -51,38 +53,63 @@ def shown(recipe, record):
     ]
 
 
+def pairs(recipe, record):
+    """What is compared with what: `(method, other)`, with the baseline first."""
+    labels = shown(recipe, record)
+    found = [(label, recipe.baseline) for label in labels if label != recipe.baseline]
+    others = {label: entry["against"] for label, entry in recipe.methods.items()}
+    return found + [
+        (label, others[label]) for label in labels if others.get(label) in labels
+    ]
+
+
 def _rows(recipe, record, labels):
+    task = TASKS[recipe.task]
     budgets = {record.settings[label]["steps"] for label in labels}
     taught = record.ended(TEACHER, DONE)
     headings = ["method", "runs"]
     headings += ["steps"] if len(budgets) > 1 else []
-    for name in MEASURES.values():
-        headings += [name, f"against {recipe.baseline}"]
-    headings += ["of the teacher's Recall@1"] if taught else []
+    for measure in task.measures.values():
+        headings += [measure.title, f"against {recipe.baseline}"]
+    merit = task.measures[task.merit].title
+    headings += [f"of the teacher's {merit}"] if taught else []
     yield row([*headings, "training"])
     yield row(["---"] + ["---:"] * len(headings))
     for label in [*([TEACHER] if taught else []), *labels]:
         cells = [label, _count(record, label)]
         if len(budgets) > 1:
             cells.append(f"{record.settings[label]['steps']:,}")
-        for name in MEASURES:
-            values = record.figures(label, name)
-            base = record.figures(recipe.baseline, name)
-            cells.append(percent(estimate(values.values())))
-            gain = estimate(differences(values, base).values())
+        for key, measure in task.measures.items():
+            cells.append(measure.text(estimate(record.figures(label, key).values())))
             plain = label in (recipe.baseline, TEACHER)
-            cells.append("" if plain else _gain(gain, len(values)))
+            cells.append("" if plain else _gain(recipe, record, label, key))
         if taught:
-            cells.append("" if label == TEACHER else _kept(record, label))
+            cells.append("" if label == TEACHER else _kept(record, label, task.merit))
         seconds = estimate(run["seconds"] for run in record.ended(label, DONE))
         cells.append("" if seconds is None else f"{seconds.mean:.0f} s")
         yield row(cells)
 
 
-def _kept(record, label):
-    """The mean's share of the teacher's Recall@1."""
-    value = estimate(record.figures(label, "recall_at_1").values())
-    (teacher,) = record.figures(TEACHER, "recall_at_1").values()
+def _against(recipe, record):
+    """The comparisons with other methods than the baseline, a table of their own."""
+    measures = TASKS[recipe.task].measures
+    rows = [
+        row([label, other, *(_gain(recipe, record, label, k, other) for k in measures)])
+        for label, other in pairs(recipe, record)
+        if other != recipe.baseline
+    ]
+    if rows:
+        titles = [measure.title for measure in measures.values()]
+        yield ""
+        yield row(["method", "against", *titles])
+        yield row(["---", "---"] + ["---:"] * len(titles))
+        yield from rows
+
+
+def _kept(record, label, merit):
+    """The mean's share of the teacher's figure of merit."""
+    value = estimate(record.figures(label, merit).values())
+    (teacher,) = record.figures(TEACHER, merit).values()
     return "" if value is None or not teacher else f"{100 * value.mean / teacher:.1f} %"
 
 
@@ -92,21 +119,13 @@ def _count(record, label):
     return f"{done} + {failed} failed" if failed else str(done)
 
 
-def percent(value):
-    """An `Estimate` of a share, `None` for nothing, as `83.17 ± 0.42`."""
-    if value is None:
-        return ""
-    half = "" if value.half is None else f" ± {100 * value.half:.2f}"
-    return f"{100 * value.mean:.2f}{half}"
-
-
-def _gain(value, runs):
-    if value is None:
-        return ""
-    half = "" if value.half is None else f" ± {100 * value.half:.2f}"
-    text = f"{100 * value.mean:+.2f}{half}"
-    text = f"**{text}**" if value.decided else text
-    return text if value.count == runs else f"{text} ({value.count} seeds)"
+def _gain(recipe, record, label, key, other=None):
+    """The paired difference to another method, the baseline where none is named."""
+    values = record.figures(label, key)
+    gains = differences(values, record.figures(other or recipe.baseline, key))
+    text = TASKS[recipe.task].measures[key].gain(estimate(gains.values()))
+    lacks = gains and len(gains) < len(values)
+    return f"{text} ({len(gains)} seeds)" if lacks else text
 
 
 def _unfinished(recipe, record):
@@ -127,10 +146,10 @@ def _unfinished(recipe, record):
 
 def _conditions(recipe, record, labels):
     """Under which conditions these figures hold."""
-    images = record.head["data"]
+    task, images = TASKS[recipe.task], record.head["data"]
     settings = record.settings[labels[0]]
-    globs = recipe.eval_classes
-    which = f" ({', '.join(f'`{glob}`' for glob in globs)})" if globs else ""
+    part = task.said(getattr(recipe, task.measured_by))
+    which = f" ({part})" if part else ""
     runs = [run for label in labels for run in record.ended(label, DONE)]
     student, batch = settings["student"], settings["batch"]
     optimizer = settings["optimizer"]
@@ -138,11 +157,11 @@ def _conditions(recipe, record, labels):
     yield from ["| | |", "| --- | --- |"]
     yield row(["data", f"`{recipe.data}`, {shape}"])
     yield row(["trained on", _images(images["training"])])
-    yield row(["measured on", _images(images["evaluation"]) + which])
+    yield row(["measured on", _images(images[task.measured]) + which])
     sizes = {f"{run['parameters']:,}" for run in runs}
     size = f", {' or '.join(sorted(sizes))} parameters" if sizes else ""
-    yield row(["student", f"{student['backbone']}, {student['dim']} numbers{size}"])
-    yield from _teacher(record, runs)
+    yield row(["student", task.described(student) + size])
+    yield from _teacher(task, record, runs)
     yield row(
         [
             "budget",
@@ -179,12 +198,12 @@ def _conditions(recipe, record, labels):
         yield row([label, "; ".join(parts)])
 
 
-def _teacher(record, runs):
+def _teacher(task, record, runs):
     """What the teacher is, and how much smaller the student."""
     for taught in record.ended(TEACHER, DONE):
         settings = record.settings[TEACHER]
-        model, size = settings["student"], taught["parameters"]
-        said = f"{model['backbone']}, {model['dim']} numbers, {size:,} parameters"
+        size = taught["parameters"]
+        said = f"{task.described(settings['student'])}, {size:,} parameters"
         if runs:
             said += f": the student has {100 * runs[0]['parameters'] / size:.1f} %"
         said += f"; {settings['steps']:,} steps, seed {taught['seed']}"

@@ -34,13 +34,14 @@ def forget_lessons(job):
     shutil.rmtree(_folder(job), ignore_errors=True)
 
 
-def lessons(job, record, views):
+def lessons(job, record, views, layer=None):
     """Asks the teacher about every view of every training image, once.
 
     Args:
         job: Of a teacher that `is_there`.
         record: `Record`.
         views: `settings["views"]` of those who learn from it.
+        layer: What they learn from: one of its layers, `None` for its output.
 
     Returns:
         Dictionary for `plan.Job.lessons`.
@@ -56,15 +57,18 @@ def lessons(job, record, views):
             "Nothing can be learned from a teacher whose training failed. "
             f"Received: {run['status']}, {run['reason']}"
         )
-    images, _ = training.load(job.data)
+    images, _ = training.load(job.settings["task"], job.data)
     augment = specification.make_augment(job.settings["augment"])
+    teacher = keras.saving.load_model(job.keep, compile=False)
+    if layer is not None:
+        path = training.layer_path(job.settings, teacher, layer)
+        tapped = kd.models.tap(teacher, [path])
+        teacher = keras.Model(tapped.input, tapped.output[path], name="teacher_layer")
+    folder = _folder(job) / (layer or "output").replace("/", ".")
     kd.data.cache_embeddings(
-        keras.saving.load_model(job.keep, compile=False),
-        images,
-        _folder(job),
-        views=kd.data.FixedViews(augment, **views),
+        teacher, images, folder, views=kd.data.FixedViews(augment, **views)
     )
-    return {"folder": str(_folder(job)), "weights": run["weights"]}
+    return {"folder": str(folder), "weights": run["weights"]}
 
 
 def _folder(job):

@@ -1,4 +1,4 @@
-"""One run: a student trained under a seed, measured on classes it never saw."""
+"""One run: a student trained under a seed, measured on what it never saw."""
 
 import functools
 import gc
@@ -12,12 +12,11 @@ from keras_distill import atomic
 from train import optimization, run_folder
 from train.comparison import plan, specification
 from train.comparison.record import DIVERGED, DONE
-
-KS = (1, 2, 4, 8)
+from train.comparison.tasks import TASKS
 
 
 class Diverged(Exception):
-    """The loss, or an embedding, is no number any more."""
+    """The loss, or what the student says, is no number any more."""
 
 
 def run(job):
@@ -37,47 +36,38 @@ def run(job):
         gc.collect()  # Keras models are cycles, and the next run needs the memory.
 
 
-def load(data):
+def load(task, data):
     """The images to train on and those to measure on.
 
     Args:
-        data: Dictionary of `path`, `image_size`, `eval_classes` and
-            `validation_classes`. With these globs, a part of the training classes
-            takes the place of the evaluation classes, which are let go at once.
+        task: Name of a task.
+        data: What `plan.data` returned.
 
     Returns:
-        `(training, evaluation)`, both `ImageSet`.
+        `(training, measured)`, both `ImageSet`.
     """
-    return _load(
-        data["path"],
-        data["image_size"],
-        _hashable(data["eval_classes"]),
-        _hashable(data["validation_classes"]),
-    )
+    return _load(task, *((name, _hashable(value)) for name, value in data.items()))
 
 
 @functools.lru_cache(maxsize=2)
-def _load(path, image_size, eval_classes, validation_classes):
-    training, evaluation = kd.data.load(path, image_size, eval_classes)
-    if validation_classes is None:
-        return training, evaluation
-    del evaluation
-    return kd.data.class_split(training, validation_classes)
+def _load(task, *data):
+    return TASKS[task].load(**dict(data))
 
 
-def describe(data, batch):
+def describe(task, data, batch):
     """What a comparison says of its images.
 
     Args:
-        data: See `load`.
+        task, data: See `load`.
         batch: `{"classes", "per_class"}`.
 
     Returns:
         Dictionary with `name`, `image_shape`, `steps_per_epoch`, `parts` and, for each
         part, its `classes`, `images` and `fingerprint`.
     """
-    training, measured = load(data)
-    where = "evaluation" if data["validation_classes"] is None else "validation"
+    training, measured = load(task, data)
+    kind = TASKS[task]
+    where = kind.measured if data[kind.validated_by] is None else "validation"
     parts = {"training": training, where: measured}
     plan = kd.data.EpochPlan(training.labels, **batch)
     return {
@@ -110,43 +100,73 @@ def build(settings, image_shape, classes, seed):
 
     Returns:
         A `keras_distill.Distiller`.
+
+    Raises:
+        ValueError: If these methods cannot train this student.
     """
     import keras
 
     keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
-    student, features = _student(image_shape, **settings["student"])
     teacher_dim = None
     if plan.TEACHER in settings:
-        teacher_dim = settings[plan.TEACHER]["student"]["dim"]
+        teacher_dim = _teacher_dim(settings, image_shape, classes)
+    keras.utils.set_random_seed(seed)
+    student = _student(settings, image_shape, classes)
     distiller = kd.Distiller(
         student,
         [specification.make(spec, teacher_dim) for spec in settings["methods"]],
-        feature_layer=features,
+        feature_layer=layer_path(settings, student, "features"),
     )
     distiller.compile(
         optimization.adamw(settings["steps"], **settings["optimizer"]),
-        loss=specification.make_loss(settings["loss"], classes),
+        loss=TASKS[settings["task"]].make_loss(settings["loss"], classes),
     )
     return distiller
 
 
-def _student(image_shape, backbone, dim, image_size=None):
-    """An embedder, and the path of its feature layer.
+def layer_path(settings, student, layer):
+    """Path of a layer of a student, which may enlarge its images before it is called.
 
     Args:
-        image_size: Pixels that it enlarges its images to before it looks at them.
+        settings: Those that it was built from.
+        student: `keras.Model`.
+        layer: Path within the model that the settings name.
     """
+    if "image_size" not in settings["student"]:
+        return layer
+    return f"{student.layers[-1].name}/{layer}"
+
+
+def _student(settings, image_shape, classes):
     import keras
 
-    height, width, channels = image_shape
+    task, spec = TASKS[settings["task"]], {**settings["student"]}
+    image_size = spec.pop("image_size", None)
     if image_size is None:
-        return kd.models.embedder(backbone, (height, width, channels), dim), "features"
-    inner = kd.models.embedder(backbone, (image_size, image_size, channels), dim)
+        return task.model(tuple(image_shape), classes, spec)
+    height, width, channels = image_shape
+    inner = task.model((image_size, image_size, channels), classes, spec)
     images = keras.Input((height, width, channels), name="image")
     resize = keras.layers.Resizing(image_size, image_size, name="enlarge")
-    student = keras.Model(images, inner(resize(images)), name=f"{inner.name}_enlarging")
-    return student, f"{inner.name}/features"
+    return keras.Model(images, inner(resize(images)), name=f"{inner.name}_enlarging")
+
+
+def _teacher_dim(settings, image_shape, classes):
+    """How many numbers the methods get from the teacher for an image."""
+    teacher = settings[plan.TEACHER]
+    (layer,) = specification.teacher_layers(settings["methods"])
+    if layer is None:
+        return TASKS[settings["task"]].width(classes, teacher["student"])
+    model = _student(teacher, image_shape, classes)
+    path = layer_path(teacher, model, layer)
+    shape = kd.models.tap(model, [path]).output[path].shape
+    if len(shape) != 2:
+        raise ValueError(
+            "A `teacher_layer` must give one row an image, of shape (batch, width): "
+            "maps of features are not kept. "
+            f"Received: teacher_layer={layer!r} of shape {tuple(shape)}"
+        )
+    return shape[-1]
 
 
 def _run(job):
@@ -155,7 +175,7 @@ def _run(job):
     from train.progress import Stopwatch
 
     settings = job.settings
-    training, measured = load(job.data)
+    training, measured = load(settings["task"], job.data)
     classes = len(training.class_names)
     distiller = build(settings, training.image_shape, classes, job.seed)
     history = distiller.fit(
@@ -165,10 +185,10 @@ def _run(job):
         callbacks=[Stopwatch(), _stop_when_lost()],
     ).history
     student = distiller.student
-    embeddings, labels = kd.metrics.embed(student, measured)
-    if not np.isfinite(embeddings).all():
-        raise Diverged("an embedding is no number after training")
-    figures = kd.metrics.retrieval_report(embeddings, labels, ks=KS, nmi=False)
+    said, labels = kd.metrics.embed(student, measured)
+    if not np.isfinite(said).all():
+        raise Diverged("an output of the student is no number after training")
+    figures = TASKS[settings["task"]].figures(said, labels)
     outcome = {
         "figures": {name: round(value, 6) for name, value in figures.items()},
         "seconds": round(sum(history.pop("seconds")), 2),
@@ -228,5 +248,5 @@ def _machine():
     }
 
 
-def _hashable(globs):
-    return None if globs is None else tuple(globs)
+def _hashable(value):
+    return tuple(value) if isinstance(value, list) else value

@@ -1,17 +1,18 @@
-"""Options chosen on classes held out of the training classes, as many tries for all."""
+"""Options chosen on a part of the training data, as many tries for all."""
 
 import json
 
 from train.comparison import plan
 from train.comparison.record import BROKEN, DIVERGED, DONE
 from train.comparison.statistics import estimate
-from train.comparison.table import MEASURES, percent, row
+from train.comparison.table import row
+from train.comparison.tasks import TASKS
 
 NOTE = """\
-Every method had as many trials. They were trained on the training classes without the
-validation classes and measured on the validation classes: the evaluation classes had
-no part in it. **Bold** is the best mean Recall@1, the first of equals: the comparison
-uses it. Per cent, with half the width of the 95 % t-interval over the seeds."""
+Every method had as many trials. They were trained on the training {apart} without the
+validation {apart} and measured on the validation {apart}: the {measured} {apart} had
+no part in it. **Bold** is the best mean {merit}, the first of equals: the comparison
+uses it. {units}, with half the width of the 95 % t-interval over the seeds."""
 
 
 def label(method, number):
@@ -74,17 +75,23 @@ def table(recipe, record):
         recipe: `Recipe` with tuning.
         record: `Record` of the trials.
     """
-    best = chosen(recipe, record)
-    globs = ", ".join(f"`{glob}`" for glob in recipe.tuning["validation_classes"])
-    lines = [f"# {recipe.name}: tuning", "", NOTE, ""]
-    lines += [f"Validation classes: {globs}.", ""]
-    lines.append(row(["method", "trial", "seeds", *MEASURES.values()]))
-    lines.append(row(["---", "---", "---:"] + ["---:"] * len(MEASURES)))
+    task, best = TASKS[recipe.task], chosen(recipe, record)
+    measures = task.measures
+    merit = measures[task.merit].title
+    words = {"apart": task.apart, "measured": task.measured, "units": task.units}
+    lines = [f"# {recipe.name}: tuning", "", NOTE.format(merit=merit, **words), ""]
+    part = task.said(recipe.tuning[task.validated_by])
+    lines += [f"Validation {task.apart}: {part}.", ""]
+    titles = [measure.title for measure in measures.values()]
+    lines.append(row(["method", "trial", "seeds", *titles]))
+    lines.append(row(["---", "---", "---:"] + ["---:"] * len(titles)))
     for method, entry in recipe.methods.items():
         for number, trial in enumerate(entry["trials"]):
             name = label(method, number)
-            figures = {m: record.figures(name, m).values() for m in MEASURES}
-            cells = [percent(estimate(values)) for values in figures.values()]
+            cells = [
+                measure.text(estimate(record.figures(name, key).values()))
+                for key, measure in measures.items()
+            ]
             if best.get(method) == number:
                 cells[0] = f"**{cells[0]}**"
             failed = len(record.ended(name, DIVERGED, BROKEN))
@@ -101,8 +108,8 @@ def _has_ended(recipe, record, name):
 
 
 def _mean(recipe, record, name):
-    """Mean Recall@1 over the tuning seeds; `None` if one of them diverged."""
-    values = record.figures(name, "recall_at_1")
+    """Mean figure of merit over the tuning seeds; `None` if one of them diverged."""
+    values = record.figures(name, TASKS[recipe.task].merit)
     seeds = recipe.tuning["seeds"]
     if any(seed not in values for seed in seeds):
         return None

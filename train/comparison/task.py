@@ -1,0 +1,93 @@
+"""What a student is for: everything that a comparison asks of that."""
+
+
+class Task:
+    """Base of the tasks of a comparison.
+
+    Attributes:
+        measures: Dictionary from the figures of a run to their `Measure`. The first
+            is the figure of merit, of which more is better: tuning chooses by it.
+        units: What a table says its numbers are in.
+        student_fields: The fields of a recipe that say what a student is.
+        apart: What is kept from training, `"classes"` or `"images"`.
+        measured: The part that is measured on, as `training` is the other.
+        measured_by: The field of a recipe that says which part that is.
+        validated_by: The field of `tuning` that says which part of the training takes
+            its place.
+        optional: Fields that a recipe may leave out.
+    """
+
+    measures = {}
+    units = "Per cent"
+    student_fields = ("backbone",)
+    apart = "classes"
+    measured = "evaluation"
+    measured_by = ""
+    validated_by = ""
+    optional = ()
+
+    @property
+    def merit(self):
+        """The name of the figure of merit."""
+        return next(iter(self.measures))
+
+    def load(self, path, image_size, **parts):
+        """The images to train on and those to measure on.
+
+        Args:
+            path: What the recipe calls its data.
+            image_size: Pixels.
+            **parts: Values of `measured_by` and of `validated_by`. Of the latter,
+                `None` is to measure on what was put aside for it; else a part of the
+                training takes its place, which is let go at once.
+
+        Returns:
+            `(training, measured)`, both `ImageSet`.
+        """
+        raise NotImplementedError
+
+    def said(self, part):
+        """A value of `measured_by` or `validated_by`, in words; of `None` nothing."""
+        raise NotImplementedError
+
+    def described(self, student):
+        """A student's specification in words."""
+        raise NotImplementedError
+
+    def model(self, image_shape, classes, student):
+        """A student: a `keras.Model` with a layer `features`.
+
+        Args:
+            image_shape: `(height, width, channels)`.
+            classes: Number of training classes.
+            student: Dictionary of the `student_fields`.
+        """
+        raise NotImplementedError
+
+    def width(self, classes, student):
+        """How many numbers a student gives for an image."""
+        raise NotImplementedError
+
+    def resolved_loss(self, name, options):
+        """The specification of a loss, `{"class": name, **arguments}`, completed.
+
+        Raises:
+            ValueError: If the task has no such loss, or the loss no such option.
+        """
+        raise NotImplementedError
+
+    def make_loss(self, spec, classes):
+        """The loss of a specification, for a training set of so many classes."""
+        raise NotImplementedError
+
+    def figures(self, said, labels):
+        """What is measured.
+
+        Args:
+            said: float32 `(N, D)`, the student's outputs for the measured images.
+            labels: Integers `(N,)`.
+
+        Returns:
+            Dictionary of floats, with all of `measures`.
+        """
+        raise NotImplementedError
