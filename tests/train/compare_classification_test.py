@@ -58,7 +58,7 @@ def test_trials_are_chosen_by_accuracy_on_validation_images(
 ):
     def outcome(job):
         better = job.settings["optimizer"]["learning_rate"] > 0.05
-        figures = {"accuracy": 0.5 + 0.2 * better, "cross_entropy": 1.0 + better}
+        figures = {"accuracy": 0.5 + 0.2 * better, "cross_entropy": 1.0 - 0.5 * better}
         return done(0.0) | {"figures": figures, "weights": "w", "teacher": "w"}
 
     played = Played(monkeypatch, outcome)
@@ -69,7 +69,7 @@ def test_trials_are_chosen_by_accuracy_on_validation_images(
     text = (tmp_path / "results" / "tuning.md").read_text()
     assert "Validation images: 25 % of each class." in text
     assert "the test images had\nno part in it. **Bold** is the best mean acc" in text
-    assert '| KD | `{"learning_rate": 0.1}` | 1 | **70.00** | 2.0000 |' in text
+    assert '| KD | `{"learning_rate": 0.1}` | 1 | **70.00** | 0.5000 |' in text
 
 
 @pytest.fixture(scope="module")
