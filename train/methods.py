@@ -15,6 +15,9 @@ TUNED = {
         "feature_weight": 200.0,
         "feature_delay": 0,
     },
+    # docs/results/omniglot_self_8/tuning.md: the authors' 1000 stops a conv4 from
+    # learning at all.
+    "obd_sd": {"weight": 10.0, "omega": 0.5, "diffusion_tau": 0.05},
 }
 
 
