@@ -231,8 +231,15 @@ class Distiller(keras.Model):
             return None, {}
         view = self._teacher_view()
         given = inputs if isinstance(inputs, dict) else {}
-        inner = any(method.teacher_layers for method in self.methods)
-        if "teacher_embedding" in given and not inner:
+        if "teacher_embedding" in given:
+            for method in self.methods:
+                if method.teacher_layers:
+                    raise ValueError(
+                        "'teacher_embedding' holds what the teacher puts out, and "
+                        f"{method.name!r} reads its inner layers: leave it out of the "
+                        "inputs, and the teacher is called in every step. "
+                        f"Received: teacher_layers={list(method.teacher_layers)}"
+                    )
             return ops.stop_gradient(given["teacher_embedding"]), {}
         if view is None:
             raise ValueError(

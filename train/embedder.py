@@ -56,6 +56,7 @@ def train(args, arguments, resume):
     """Trains what the arguments describe, into the folder `args.out`."""
     import keras
 
+    from keras_distill.data.teacher_fingerprint import teacher_fingerprint
     from train.progress import Record
 
     keras.utils.set_random_seed(args.seed)
@@ -68,6 +69,8 @@ def train(args, arguments, resume):
     student = kd.models.embedder(
         args.backbone, images.image_shape, args.dim, weights=args.weights
     )
+    # Before anything that takes time: it refuses what does not fit together.
+    distiller = kd.Distiller(student, methods=terms, teacher=teacher)
     monitor = "val_recall_at_1" if "validation" in held_out else None
     record = Record(args.out, monitor, resume)
     batches = kd.data.class_balanced(
@@ -76,12 +79,11 @@ def train(args, arguments, resume):
         per_class=args.images_per_class,
         seed=args.seed,
         first_epoch=record.epochs_done,
-        **_views(args, images, teacher),
+        **_views(args, images, teacher, terms),
     )
     steps = int(batches.cardinality())
     epochs = args.epochs or math.ceil(STEPS / steps)
     print(f"{epochs:>8,} epochs of {steps:,} steps", flush=True)
-    distiller = kd.Distiller(student, methods=terms, teacher=teacher)
     optimizer = optimization.adamw(
         epochs * steps, args.learning_rate, args.weight_decay
     )
@@ -93,6 +95,8 @@ def train(args, arguments, resume):
         "train": _counts(images),
         **{name: _counts(some) for name, some in held_out.items()},
     }
+    if teacher is not None:
+        data["teacher"] = teacher_fingerprint(teacher)
     if resume:
         run_folder.check_data(args.out, data)
     else:
@@ -116,11 +120,17 @@ def train(args, arguments, resume):
         raise SystemExit(130) from None
 
 
-def _views(args, images, teacher):
+def _views(args, images, teacher, terms):
     """How `class_balanced` shows the images, and the teacher's answers to that."""
     augment = kd.layers.RandomAffine(**optimization.AFFINE) if args.augment else None
     if args.teacher_cache is None:
         return {"augment": augment}
+    layers = [layer for term in terms for layer in term.teacher_layers]
+    if layers:
+        raise ValueError(
+            "A cache holds what the teacher puts out, not its inner layers: leave "
+            f"--teacher-cache out. Received: teacher_layer={layers[0]}"
+        )
     views = kd.data.FixedViews(augment, args.teacher_views if args.augment else 1)
     cache = kd.data.cache_embeddings(teacher, images, args.teacher_cache, views)
     return {"augment": views, "teacher": cache}

@@ -15,7 +15,7 @@ import sys
 from keras_distill import atomic, version
 
 # What may differ between a run and its resumption.
-FREE = ("out", "resume", "overwrite")
+FREE = ("out", "resume", "overwrite", "teacher_cache")
 PACKAGES = ("keras", "tensorflow", "numpy")
 
 

@@ -139,3 +139,11 @@ def test_a_dictionary_must_name_the_images_and_the_labels(where):
     message = {"inputs": "'image'.*picture", "targets": "'label'.*class"}[where]
     with pytest.raises(ValueError, match=message):
         compiled().fit(tf.data.Dataset.from_tensors(data), verbose=0)
+
+
+def test_a_cached_output_cannot_stand_in_for_inner_layers():
+    term = methods.RelationalKL(teacher_layer="inner")
+    distiller = compiled(with_methods=[term], teacher=teacher())
+    inputs = {"image": IMAGES, "teacher_embedding": np.zeros((12, 16), "f4")}
+    with pytest.raises(ValueError, match="reads its inner layers.*'inner'"):
+        distiller.fit(inputs, LABELS, batch_size=12, verbose=0)

@@ -271,3 +271,18 @@ def test_a_teacher_that_is_not_there_is_named(pictures, tmp_path):
     with pytest.raises(FileNotFoundError, match="no model here.*nothing"):
         embedder.main(arguments)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_cannot_stand_in_for_the_layers_of_a_teacher(
+    finished_run, pictures, tmp_path
+):
+    arguments = ["--data", str(pictures), "--out", str(tmp_path / "run")]
+    arguments += ["--eval-classes", "bars/7*", "--image-size", "16"]
+    arguments += ["--classes-per-batch", "4", "--teacher", str(finished_run)]
+    arguments += ["--teacher-cache", str(tmp_path / "cache")]
+    layer = ["--method-options", "teacher_layer=pooled"]
+    with pytest.raises(ValueError, match="not its inner layers.*teacher_layer=pooled"):
+        embedder.main([*arguments, "--method", "relational_kl", *layer])
+    with pytest.raises(ValueError, match="No method here learns from a teacher"):
+        embedder.main([*arguments, "--method", "s2sd"])
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "run").exists()
