@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_distill import fields, replicas
+from keras_distill import fields, replicas, weight_decay
 from keras_distill.loss_weights import shared_out
 from keras_distill.methods.criterion_weights import CriterionWeights
 from keras_distill.methods.keras_distillation import KerasDistillation
@@ -34,8 +34,8 @@ class Distiller(keras.Model):
         student: A built `keras.Model` from images to embeddings. Methods that read
             inner layers need it functional or sequential.
         methods: List of `keras_distill.methods.Method` or of
-            `keras.distillation.DistillationLoss`. May be empty: then this is the
-            way to train a loss that has weights of its own.
+            `keras.distillation.DistillationLoss`, or one of these. May be empty: then
+            this is the way to train a loss that has weights of its own.
         teacher: A `keras.Model`, of any width, resolution and dtype. Called in
             inference mode, gets no gradient, is not changed and is not saved: call
             `set_teacher` after loading.
@@ -82,7 +82,8 @@ class Distiller(keras.Model):
         feature_layer="features",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # The student casts its images, or does not, by its own policy.
+        super().__init__(autocast=False, **kwargs)
         if not student.built:
             raise ValueError(
                 "`student` must be built: call it once on a batch of images. "
@@ -90,7 +91,10 @@ class Distiller(keras.Model):
             )
         self.student = student
         self.feature_layer = feature_layer
-        self.methods = [_as_method(method) for method in methods]
+        one = isinstance(methods, Method | keras.distillation.DistillationLoss)
+        self.methods = [
+            _as_method(method) for method in ([methods] if one else methods)
+        ]
         names = [method.name for method in self.methods]
         if len(set(names)) < len(names):
             raise ValueError(
@@ -158,6 +162,8 @@ class Distiller(keras.Model):
         paths = _unique(method.teacher_layers for method in self.methods)
         view = TeacherView(teacher, paths)
         self._teacher_view = lambda: view
+        # What was traced has the last teacher in it.
+        self.train_function = self.test_function = None
 
     def build(self, input_shape=None):
         """Creates the weights of the methods. The student has its own already."""
@@ -201,16 +207,29 @@ class Distiller(keras.Model):
         else:
             self._refuse_scalars(labels, outputs)
             total = super().compute_loss(x, labels, outputs, sample_weight, training)
-            self._track_base(total)
+            # A student in half precision whose layers add losses makes it half, too.
+            total = ops.cast(total, "float32")
+            self._track_base(total, ops.shape(embeddings)[0])
+        weights = self._row_weights(sample_weight)
         for method in self.methods:
             batch = Batch(labels, targets, embeddings, rows[method.name], training)
             for name, term in method.terms(batch).items():
-                value = term.mean(sample_weight)
-                self._term_trackers[f"{method.name}_{name}"].update_state(value)
-                if term.weight is None:
-                    continue
-                total += ops.cast(term.weight * value, total.dtype) / replicas.count()
+                value = term.mean(weights)
+                # A last batch of few rows counts as little as in the total's mean.
+                self._term_trackers[f"{method.name}_{name}"].update_state(
+                    value, sample_weight=ops.shape(embeddings)[0]
+                )
+                if term.weight is not None:
+                    total += ops.cast(term.weight * value, "float32") / replicas.count()
         return total
+
+    def _row_weights(self, sample_weight):
+        """Of the weights of several outputs, those of the embedding."""
+        weights = keras.tree.flatten(sample_weight)
+        if len(weights) < 2:
+            return weights[0] if weights else None
+        layers = [output._keras_history.operation for output in self.student.outputs]
+        return weights[[layer.name for layer in layers].index("embedding")]
 
     def _views(self, x, y_pred, training):
         """Student and teacher on this replica's images."""
@@ -271,13 +290,13 @@ class Distiller(keras.Model):
                     f"Received: loss={getattr(loss, 'name', loss)!r}"
                 )
 
-    def _track_base(self, total):
+    def _track_base(self, total, rows):
         if self._compile_loss is None:
             return
         # Keras has divided both summands by the number of replicas.
         added = sum(ops.cast(loss, total.dtype) for loss in self.losses)
         base = (total * replicas.count() - added) / self._base_share
-        self._base_tracker.update_state(base)
+        self._base_tracker.update_state(base, sample_weight=rows)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(
@@ -320,14 +339,10 @@ class Distiller(keras.Model):
             loss_weights=shared_out(loss_weights, loss, self._base_share),
             **kwargs,
         )
-        self._spare_from_weight_decay()
-
-    def _spare_from_weight_decay(self):
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         owners = [*self.methods, self.criterion_weights]
-        spared = [v for owner in owners for v in owner.trainable_variables]
-        if spared and optimizer is not None and not optimizer.built:
-            optimizer.exclude_from_weight_decay(var_list=spared)
+        weight_decay.spare(
+            self.optimizer, [v for owner in owners for v in owner.trainable_variables]
+        )
 
     def fit(
         self,

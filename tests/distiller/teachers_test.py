@@ -116,7 +116,6 @@ def test_a_second_view_a_cached_teacher_and_ids_travel_with_the_images():
         inputs = {"image": IMAGES, "id": ids, **extra}
         targets = {"label": LABELS, "boxes": np.zeros((12, 5, 4), "f4")}
         data = tf.data.Dataset.from_tensors((inputs, targets))
-        model.fit(data, verbose=0) if extra.get("train") else None
         logs = model.evaluate(data, verbose=0, return_dict=True)
         return logs["relational_kl_divergence"]
 
@@ -147,3 +146,15 @@ def test_a_cached_output_cannot_stand_in_for_inner_layers():
     inputs = {"image": IMAGES, "teacher_embedding": np.zeros((12, 16), "f4")}
     with pytest.raises(ValueError, match="reads its inner layers.*'inner'"):
         distiller.fit(inputs, LABELS, batch_size=12, verbose=0)
+
+
+def test_another_teacher_is_asked_from_then_on():
+    first, second = teacher(dim=5), teacher(dim=7)
+    distiller = compiled(with_methods=methods.RelationalKL(), teacher=first)
+    distiller.fit(DATA, verbose=0)
+    distiller.evaluate(DATA, verbose=0)
+    distiller.set_teacher(second)
+    logs = distiller.evaluate(DATA, verbose=0, return_dict=True)
+    said, heard = second(IMAGES), distiller.student(IMAGES)
+    expected = np.mean(kd.similarity.relational_kl(said, heard))
+    assert logs["relational_kl_divergence"] == pytest.approx(expected, rel=1e-4)

@@ -3,10 +3,20 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import layers
 
 import keras_distill as kd
 from keras_distill import methods
-from tests.distiller.nets import DATA, compiled, student, teacher, values
+from tests.distiller.nets import (
+    DATA,
+    IMAGES,
+    LABELS,
+    compiled,
+    student,
+    teacher,
+    values,
+)
 
 
 class Started(keras.callbacks.Callback):
@@ -93,3 +103,73 @@ def test_a_float32_teacher_teaches_a_mixed_precision_student():
     distiller = compiled(net, [methods.RelationalKL()], teacher=teacher())
     history = distiller.fit(DATA.repeat(3), verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+def test_exclusions_from_weight_decay_add_up():
+    net = student()
+    optimizer = keras.optimizers.AdamW(0.1)
+    optimizer.exclude_from_weight_decay(var_list=[net.get_layer("hidden").bias])
+    distiller = compiled(net, [kd.S2SD((4,), pooling="avg")], optimizer=optimizer)
+    (branch,) = distiller.methods[0].branches
+    spared = [net.get_layer("hidden").bias, *branch.trainable_variables]
+    assert not any(optimizer._use_weight_decay(v) for v in spared)
+    assert optimizer._use_weight_decay(net.get_layer("hidden").kernel)
+    distiller.fit(DATA, verbose=0)
+    distiller.compile(optimizer, kd.losses.MultiSimilarity())  # knows them already
+
+
+def test_an_optimizer_that_is_built_already_cannot_spare_weights():
+    net, optimizer = student(), keras.optimizers.AdamW(0.1)
+    optimizer.build(net.trainable_variables)
+    with pytest.raises(ValueError, match="compile with a new one.*which is built"):
+        compiled(net, [kd.S2SD((4,), pooling="avg")], optimizer=optimizer)
+
+
+def test_a_short_last_batch_counts_as_little_in_the_terms_as_in_the_total():
+    distiller = compiled(
+        with_methods=[methods.RelationalKL(weight=1.0)],
+        teacher=teacher(),
+    )
+    logs = distiller.evaluate(IMAGES, LABELS, 8, verbose=0, return_dict=True)
+    expected = logs["base_loss"] + logs["relational_kl_divergence"]
+    assert logs["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_total_is_float32_beside_half_precision_losses_of_layers():
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        net = student(extra=layers.ActivityRegularization(l2=3.0))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    distiller = kd.Distiller(net, [methods.RelationalKL()], teacher())
+    distiller.compile("sgd", loss=None)
+    total = distiller.compute_loss(IMAGES, LABELS, distiller(IMAGES), training=False)
+    assert total.dtype == "float32"
+
+
+def test_a_float32_student_sees_its_images_in_float32_whatever_the_policy():
+    net = student()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        distiller = kd.Distiller(net, [methods.RelationalKL()])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_array_equal(distiller(IMAGES + 0.3), net(IMAGES + 0.3))
+
+
+def test_of_several_outputs_the_embeddings_weights_weigh_the_terms():
+    net = student()
+    other = layers.Dense(4, name="other")(net.get_layer("features").output)
+    net = keras.Model(net.input, [other, net.output])
+    distiller = kd.Distiller(net, [methods.RelationalKL(weight=1.0)], teacher())
+    distiller.compile("sgd", loss=["mse", kd.losses.MultiSimilarity(epsilon=None)])
+    nothing, ones = np.zeros(12, "f4"), np.ones(12, "f4")
+
+    def divergence(*weights):
+        targets = [np.zeros((12, 4), "f4"), LABELS]
+        data = tf.data.Dataset.from_tensors((IMAGES, tuple(targets), weights))
+        logs = distiller.evaluate(data, verbose=0, return_dict=True)
+        return logs["relational_kl_divergence"]
+
+    assert divergence(nothing, ones) > 0
+    assert divergence(ones, nothing) == 0
