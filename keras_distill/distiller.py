@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_distill import fields, replicas, weight_decay
+from keras_distill import fields, label_range, replicas, weight_decay
 from keras_distill.loss_weights import shared_out
 from keras_distill.methods.criterion_weights import CriterionWeights
 from keras_distill.methods.keras_distillation import KerasDistillation
@@ -201,7 +201,7 @@ class Distiller(keras.Model):
         targets, outputs, sample_weight, embeddings, rows = replicas.gather(
             (y, y_pred, sample_weight, views.embeddings, rows)
         )
-        labels = fields.labels(targets, y_pred)
+        labels = label_range.checked(fields.labels(targets, y_pred), self.loss)
         if self._compile_loss is None and not self.losses and self.methods:
             total = ops.zeros(())
         else:
@@ -374,6 +374,7 @@ class Distiller(keras.Model):
             callbacks.callbacks[:0] = needed
         else:
             callbacks = [*needed, *given] or None
+        label_range.refuse_one_class(y, self.loss)
         if isinstance(x, tf.data.Dataset):
             # Keras 3.15 warns of its own default, shuffle=True, with any data set.
             kwargs.setdefault("shuffle", False)

@@ -173,3 +173,20 @@ def test_of_several_outputs_the_embeddings_weights_weigh_the_terms():
 
     assert divergence(nothing, ones) > 0
     assert divergence(ones, nothing) == 0
+
+
+@pytest.mark.parametrize("bad", [-1, 4])
+def test_labels_out_of_range_stop_the_step_before_its_update(bad):
+    distiller = compiled(loss=kd.losses.ProxyAnchor(num_classes=4))
+    before = [np.array(v) for v in distiller.trainable_variables]
+    labels = np.where(np.arange(12) == 5, bad, LABELS)
+    data = tf.data.Dataset.from_tensors((IMAGES, labels))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Labels must lie in 0..3"):
+        distiller.fit(data, verbose=0)
+    for old, new in zip(before, distiller.trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_images_of_one_class_are_refused():
+    with pytest.raises(ValueError, match=r"one class alone.*labels=\[7\]"):
+        compiled().fit(IMAGES, np.full(12, 7), verbose=0)
