@@ -246,7 +246,7 @@ class OBDSD(Method):
 
     def take_snapshot(self):
         """Copies the student's weights, as they are now, into the snapshot."""
-        self.snapshot.set_weights(self._student().get_weights())
+        _copy_weights(self._student(), self.snapshot)
         self.taken.assign(1)
 
     def rows(self, views):
@@ -312,8 +312,19 @@ def _twin(student):
     if wanted != made:
         reason = f"its weights have shapes {wanted}, those of the copy {made}"
         raise _not_copied(student, reason)
-    twin.set_weights(student.get_weights())
+    _copy_weights(student, twin)
     return twin
+
+
+def _copy_weights(student, twin):
+    """Gives the twin the student's weights, and what layers compute from theirs."""
+    twin.set_weights(student.get_weights())
+    # An adapted Normalization calculates with constants that it made of its weights.
+    # Keras has no public way to all layers, those within layers included. (Those that
+    # have no weights, as Discretization, would be emptied.)
+    for layer in twin._flatten_layers():
+        if layer.weights and hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def _not_copied(student, reason):

@@ -514,6 +514,45 @@ def test_students_of_every_make_are_copied(make):
     assert len(method.snapshot.variables) == len(net.variables)
 
 
+@keras.saving.register_keras_serializable(package="test")
+class Standardize(layers.Layer):
+    """A layer within a layer: what is adapted has to be looked for."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = layers.Normalization()
+
+    def build(self, shape):
+        self.norm.build(shape)
+
+    def call(self, x):
+        return self.norm(x)
+
+
+@pytest.mark.parametrize("within", ["model", "layer"])
+def test_an_adapted_student_and_its_copy_agree(within):
+    norm = layers.Normalization() if within == "model" else Standardize()
+    inputs = keras.Input((6, 6, 1))
+    trunk = keras.Model(inputs, norm(inputs), name="trunk")
+    images = keras.Input((6, 6, 1))
+    x = layers.Dense(3)(layers.Flatten()(trunk(images)))
+    net = keras.Model(images, kd.layers.L2Normalization()(x))
+    getattr(norm, "norm", norm).adapt(IMAGES)
+    distiller = compiled(net, [kd.OBDSD(omega=0.0)], keras.optimizers.SGD(0.0))
+    logs = distiller.fit(DATA, epochs=2, verbose=0).history
+    np.testing.assert_allclose(logs["obd_sd_distillation"], 0, atol=1e-6)
+
+
+def test_a_student_adapted_anew_is_copied_as_it_is():
+    norm = layers.Normalization()
+    net = keras.Sequential([keras.Input((6, 6, 1)), norm, layers.Flatten()])
+    method = kd.OBDSD()
+    kd.Distiller(net, [method])
+    norm.adapt(IMAGES)
+    method.take_snapshot()
+    np.testing.assert_allclose(method.snapshot(IMAGES), net(IMAGES), rtol=1e-6)
+
+
 def test_a_student_that_its_configuration_cannot_make_again_is_refused():
     class Odd(Subclassed):
         def __init__(self, dense):
