@@ -11,6 +11,10 @@ from keras_distill.data.cache_folder import plain
 # and Keras draws a seed for layers that were given none.
 _IDLE = frozenset(["trainable", "seed", "compile_config", "build_config"])
 
+# Where a configuration speaks of layers by their names. Elsewhere the same word is an
+# option: Keras calls the first layer `Softmax()` of a session "softmax" as well.
+_OF_LAYERS = frozenset(["name", "keras_history", "input_layers", "output_layers"])
+
 
 def teacher_fingerprint(model):
     """Hashes of a model's architecture and of its weights.
@@ -66,14 +70,18 @@ def _number_names(config, numbers):
             _number_names(value, numbers)
 
 
-def _without_names(config, numbers):
+def _without_names(config, numbers, of_layers=False):
     """The configuration with numbers where it speaks of layers."""
     if isinstance(config, dict):
         return {
-            key: value if key == "dtype" else _without_names(value, numbers)
+            key: value
+            if key == "dtype"
+            else _without_names(value, numbers, of_layers or key in _OF_LAYERS)
             for key, value in config.items()
             if key not in _IDLE
         }
     if isinstance(config, list | tuple):
-        return [_without_names(value, numbers) for value in config]
-    return numbers.get(config, config) if isinstance(config, str) else config
+        return [_without_names(value, numbers, of_layers) for value in config]
+    if of_layers and isinstance(config, str):
+        return numbers.get(config, config)
+    return config

@@ -37,6 +37,21 @@ def test_the_same_code_run_twice_makes_the_same_model():
     assert teacher_fingerprint(one) == teacher_fingerprint(other)
 
 
+def test_an_option_that_is_called_as_a_layer_is_no_name():
+    """The first `Softmax()` of a session is called "softmax", the next "softmax_1"."""
+
+    def made():
+        keras.utils.set_random_seed(0)
+        image = keras.Input((4,))
+        x = layers.Dense(3, activation="softmax")(image)
+        return keras.Model(image, layers.Softmax()(x))
+
+    keras.backend.clear_session()
+    one, other = made(), made()
+    assert one.layers[-1].name == "softmax" != other.layers[-1].name
+    assert teacher_fingerprint(one) == teacher_fingerprint(other)
+
+
 def test_freezing_compiling_and_saving_do_not_count(tmp_path):
     model = small()
     before = teacher_fingerprint(model)

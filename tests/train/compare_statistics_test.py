@@ -52,3 +52,21 @@ def test_one_value_has_no_interval_and_none_has_no_mean():
 def test_equal_values_decide_nothing():
     value = estimate([0.1, 0.1])
     assert value.half == 0 and not value.decided
+    value = estimate([0.1, 0.1, 0.1])
+    assert value.half != 0 and not value.decided, "floats round"
+
+
+@pytest.mark.parametrize("hits", [(5, 400), (5, 400, 731), tuple(range(0, 700, 70))])
+@pytest.mark.parametrize("more", [1, 7])
+def test_the_same_number_of_hits_more_decides_nothing(hits, more):
+    """Figures as they are stored, of 820 queries: k / 820 to six digits."""
+    base = {seed: round(k / 820, 6) for seed, k in enumerate(hits)}
+    others = {seed: round((k + more) / 820, 6) for seed, k in enumerate(hits)}
+    value = estimate(differences(others, base).values())
+    assert value.half != 0, "an example that rounding spreads"
+    assert not value.decided
+
+
+def test_a_hit_of_spread_may_decide():
+    values = [round(k / 820, 6) for k in (400, 401, 401)]
+    assert estimate(values).decided

@@ -7,7 +7,7 @@ from scipy import stats
 
 from tests.train.tiny_comparison import classifiers, done, tiny
 from train.comparison import plan, recipe
-from train.comparison.picture import BETTER, WORSE, picture
+from train.comparison.picture import BETTER, OPEN, WORSE, picture
 from train.comparison.record import DIVERGED, Record
 from train.comparison.table import table
 
@@ -213,6 +213,18 @@ def test_the_page_of_classifiers_has_their_measures(tmp_path):
     colors = [p.lines[1].get_markeredgecolor() for p in (accuracy, loss)]
     assert colors == [BETTER, BETTER], "less is better of the second"
     assert WORSE not in colors
+
+
+def test_table_and_picture_agree_where_rounding_is_all_the_spread(tmp_path):
+    hits = (600, 601, 640)
+    figures = {
+        name: tuple(round((k + more) / 820, 6) for k in hits)
+        for name, more in (("none", 0), ("DSD", 7))
+    }
+    made = results(tmp_path, figures)
+    assert "| +0.85 ± 0.00 |" in table(*made)
+    line = picture(*made).axes[0].lines[1]
+    assert line.get_markeredgecolor() == OPEN
 
 
 @pytest.mark.parametrize("methods", [1, 12])

@@ -46,21 +46,20 @@ def picture(recipe, record):
 
 
 def _gains(recipe, record, key):
-    scale = TASKS[recipe.task].measures[key].scale
     found = {}
     for label, other in pairs(recipe, record):
         gains = differences(record.figures(label, key), record.figures(other, key))
         if gains:
             name = label if other == recipe.baseline else f"{label} against {other}"
-            found[name] = [scale * gain for gain in gains.values()]
+            found[name] = list(gains.values())
     return found
 
 
 def _draw(panel, gains, names, measure):
     panel.axvline(0, color="black", linewidth=0.8)
     for row, name in enumerate(names):
-        seeds = gains[name]
-        value = estimate(seeds)
+        value = estimate(gains[name])
+        seeds = [measure.scale * gain for gain in gains[name]]
         color = OPEN
         if value.decided:
             color = BETTER if (value.mean > 0) == measure.more_is_better else WORSE
@@ -74,9 +73,9 @@ def _draw(panel, gains, names, measure):
             alpha=0.8,
         )
         panel.errorbar(
-            value.mean,
+            measure.scale * value.mean,
             row - 0.08,
-            xerr=value.half,
+            xerr=None if value.half is None else measure.scale * value.half,
             fmt="D",
             markersize=5,
             capsize=4,

@@ -5,6 +5,11 @@ import typing
 
 CONFIDENCE = 0.95
 
+# Figures are stored to 1e-6: two differences of the same true size may lie that far
+# apart, and half the width of their interval is then 12.7 * 1e-6 / 2. More seeds make
+# it smaller.
+NO_SPREAD = 1e-5
+
 
 class Estimate(typing.NamedTuple):
     """A mean with its interval.
@@ -34,10 +39,11 @@ class Estimate(typing.NamedTuple):
     def decided(self):
         """Whether the interval leaves 0 out.
 
-        Never of values that are all equal: retrieval counts hits, two seeds may well
-        agree, and no spread has then been seen.
+        Never of values that are all equal but for rounding: retrieval counts hits, two
+        seeds may well agree, and no spread has then been seen.
         """
-        return self.half != 0 and not self.low <= 0 <= self.high
+        spread = self.half is not None and self.half > NO_SPREAD
+        return spread and not self.low <= 0 <= self.high
 
 
 def estimate(values):
