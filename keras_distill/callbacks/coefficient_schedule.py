@@ -1,6 +1,6 @@
 """Change a weight or a temperature of a method while training."""
 
-import math
+import contextlib
 
 import keras
 
@@ -26,7 +26,8 @@ class CoefficientSchedule(keras.callbacks.Callback):
         method: A `keras_distill.methods.Method` of the model that is trained, or one
             inside such a method.
         name: String, which coefficient: `"weight"`, `"temperature"`, ...
-        schedule: Callable from an integer that counts from 0 to a finite number. A
+        schedule: Callable from an integer that counts from 0 to a number in the range
+            of the coefficient, which is that of the method's argument. A
             `keras.optimizers.schedules.LearningRateSchedule` is one.
         every: `"epoch"`, when the schedule gets the number of the epoch; or `"step"`,
             when it gets the updates that the optimizer has made. With
@@ -39,8 +40,8 @@ class CoefficientSchedule(keras.callbacks.Callback):
     Raises:
         ValueError: If the method has no such coefficient (those it has are listed); if
             `every` is neither of the two; when training begins, if the method is not
-            part of the model; while training, if the schedule gives a number that is
-            not finite.
+            part of the model; while training, if the schedule gives a number out of
+            range, such as a temperature of 0. The coefficient then keeps its value.
         TypeError: If `schedule` cannot be called.
     """
 
@@ -80,10 +81,14 @@ class CoefficientSchedule(keras.callbacks.Callback):
             self._assign(int(self.model.optimizer.iterations.numpy()))
 
     def _assign(self, count):
-        value = float(self.schedule(count))
-        if not math.isfinite(value):
+        value = self.schedule(count)
+        with contextlib.suppress(TypeError, ValueError):  # The check says it better.
+            value = float(value)
+        try:
+            self.method.check_coefficient(self.name, value)
+        except ValueError as error:
             raise ValueError(
-                f"The schedule of {self.name!r} must give finite numbers. "
-                f"Received: {value} for {self.every}={count}"
-            )
+                f"The schedule of {self.name!r} gave {value!r} for {self.every}="
+                f"{count}: {error}"
+            ) from error
         self._coefficient.assign(value)

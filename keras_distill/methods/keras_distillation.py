@@ -29,9 +29,9 @@ class KerasDistillation(Method):
         **kwargs: See `keras.layers.Layer`.
 
     Raises:
-        ValueError: If called on several replicas. Keras's losses return scalars, of
-            which the library cannot tell whether they are already divided by the
-            number of replicas.
+        ValueError: If `weight` is out of its range; if called on several replicas.
+            Keras's losses return scalars, of which the library cannot tell whether
+            they are already divided by the number of replicas.
     """
 
     term_names = ("distillation",)

@@ -6,6 +6,8 @@ import typing
 import keras
 from keras import ops
 
+from keras_distill.methods import ranges
+
 
 class Term(typing.NamedTuple):
     """One summand of the training loss: `weight * mean(values)`.
@@ -105,6 +107,7 @@ class Method(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self._coefficients = {}
+        self._checks = {}
 
     @property
     def student_layers(self):
@@ -169,12 +172,20 @@ class Method(keras.layers.Layer):
         """New instances of the callbacks that `fit` runs for this method."""
         return []
 
-    def add_coefficient(self, name, value):
+    def add_coefficient(self, name, value, check=ranges.not_negative):
         """A scalar that callbacks may change: `method.<name>.assign(value)`.
 
         `get_config` keeps the value given here; what it has become is saved with
         the weights.
+
+        Args:
+            name: String, the name of the attribute.
+            value: Number.
+            check: What raises ValueError when called as `check(name=value)` with a
+                number out of range: `ranges.not_negative`, or `ranges.positive` for
+                what is divided by. `CoefficientSchedule` asks it as well.
         """
+        check(**{name: value})
         variable = self.add_weight(
             name=name,
             dtype="float32",
@@ -184,6 +195,11 @@ class Method(keras.layers.Layer):
         )
         setattr(self, name, variable)
         self._coefficients[name] = float(value)
+        self._checks[name] = check
+
+    def check_coefficient(self, name, value):
+        """Raises ValueError if the coefficient `name` may not become `value`."""
+        self._checks[name](**{name: value})
 
     @property
     def coefficients(self):

@@ -203,11 +203,10 @@ class OBDSD(Method):
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
-        ranges.not_negative(weight=weight)
         _check_settings(omega, tau, diffusion_tau, form)
         self.add_coefficient("weight", weight)
-        self.add_coefficient("tau", tau)
-        self.add_coefficient("diffusion_tau", diffusion_tau)
+        self.add_coefficient("tau", tau, ranges.positive)
+        self.add_coefficient("diffusion_tau", diffusion_tau, ranges.positive)
         self.omega = float(omega)
         self.form = form
         self.ramp = self._state("ramp", "float32")

@@ -198,7 +198,7 @@ class PAD(Method):
                 f"Received: term={term!r} of type {type(term).__name__}"
             )
         super().__init__(name=name or f"pad_{term.name}", **kwargs)
-        ranges.not_negative(weight=weight, epsilon=epsilon)
+        ranges.not_negative(epsilon=epsilon)
         if variance not in VARIANCES:
             raise ValueError(
                 f"`variance` must be one of {VARIANCES}. "

@@ -43,8 +43,7 @@ class RelationalKL(TeacherTerm):
         **kwargs,
     ):
         super().__init__(weight, student_layer, teacher_layer, name=name, **kwargs)
-        ranges.positive(temperature=temperature)
-        self.add_coefficient("temperature", temperature)
+        self.add_coefficient("temperature", temperature, ranges.positive)
 
     def distance(self, teacher, student):
         return relational_kl(teacher, student, self.temperature)

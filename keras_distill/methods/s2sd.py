@@ -124,8 +124,6 @@ class S2SD(Method):
             raise ValueError(
                 f"`dims` must be positive integers, one or more. Received: dims={dims}"
             )
-        ranges.not_negative(weight=weight, feature_weight=feature_weight)
-        ranges.positive(temperature=temperature)
         ranges.count(0, feature_delay=feature_delay)
         if pooling not in POOLINGS:
             raise ValueError(
@@ -133,8 +131,8 @@ class S2SD(Method):
             )
         self.add_coefficient("weight", weight)
         self.add_coefficient("feature_weight", feature_weight)
-        self.add_coefficient("temperature", temperature)
-        self.feature_delay = feature_delay
+        self.add_coefficient("temperature", temperature, ranges.positive)
+        self.feature_delay = int(feature_delay)
         self.pooling = pooling
         self.criterion = keras.losses.get(criterion)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -82,8 +82,7 @@ class SoftTargets(TeacherTerm):
         **kwargs,
     ):
         super().__init__(weight, student_layer, teacher_layer, name=name, **kwargs)
-        ranges.positive(temperature=temperature)
-        self.add_coefficient("temperature", temperature)
+        self.add_coefficient("temperature", temperature, ranges.positive)
 
     def take_teacher(self, teacher, student):
         several = len(getattr(student, "outputs", None) or ()) > 1

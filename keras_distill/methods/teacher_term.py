@@ -90,9 +90,9 @@ class TeacherTerm(Method):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        ranges.not_negative(weight=weight)
         if teacher_dim is not None:
             ranges.count(1, teacher_dim=teacher_dim)
+            teacher_dim = int(teacher_dim)
         self.add_coefficient("weight", weight)
         self.student_layer = student_layer
         self.teacher_layer = teacher_layer

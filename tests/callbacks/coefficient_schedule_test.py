@@ -117,11 +117,41 @@ def test_refuses_a_method_of_another_model():
         trained(Norm(), [stranger])
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_refuses_a_number_that_is_not_finite(value):
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.5, None])
+def test_refuses_what_the_method_itself_would_refuse(value):
     method = Norm()
     schedule = CoefficientSchedule(method, "weight", {0: 1.0, 1: value}.get)
-    message = f"'weight' must give finite numbers. Received: {value} for epoch=1"
+    message = f"schedule of 'weight' gave {value} for epoch=1: `weight` must be .*"
     with pytest.raises(ValueError, match=message):
         trained(method, [schedule])
     assert float(method.weight) == 1
+
+
+@pytest.mark.parametrize("every", ["epoch", "step"])
+def test_a_temperature_must_not_decay_to_zero(every):
+    method = methods.RelationalKL(temperature=2.0)
+    decay = keras.optimizers.schedules.PolynomialDecay(1.0, 1, 0.0)
+    schedule = CoefficientSchedule(method, "temperature", decay, every)
+    inputs = {"image": ROWS, "teacher_embedding": ROWS}
+    student = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    distiller = kd.Distiller(student, [method])
+    distiller.compile("sgd")
+    message = rf"gave 0.0 for {every}=1: `temperature` must be positive.*divided by"
+    with pytest.raises(ValueError, match=message):
+        distiller.fit(inputs, batch_size=8, epochs=2, callbacks=[schedule], verbose=0)
+    assert float(method.temperature) == 1.0
+
+
+@pytest.mark.parametrize(
+    "method, name",
+    [
+        (kd.S2SD(), "temperature"),
+        (kd.OBDSD(), "tau"),
+        (kd.OBDSD(), "diffusion_tau"),
+        (methods.SoftTargets(), "temperature"),
+    ],
+)
+def test_what_is_divided_by_is_positive(method, name):
+    schedule = CoefficientSchedule(method, name, lambda epoch: 0)
+    with pytest.raises(ValueError, match=f"`{name}` must be positive"):
+        schedule.on_epoch_begin(0)

@@ -56,6 +56,12 @@ def test_naming_only_the_students_layer_is_not_ignored():
     assert logs["loss"] == pytest.approx(logs["base_loss"] + 3 * logged, rel=1e-4)
 
 
+def test_refuses_a_weight_below_zero():
+    loss = keras.distillation.LogitsDistillation()
+    with pytest.raises(ValueError, match="not negative.*weight=-1"):
+        methods.KerasDistillation(loss, weight=-1)
+
+
 def test_what_the_loss_itself_requires_still_holds():
     term = keras.distillation.FeatureDistillation("mse")
     with pytest.raises(ValueError, match="[Dd]imension|shape"):
