@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -357,10 +358,18 @@ def test_every_method_trains_on_the_batches_of_the_seed(pictures, views):
 
 
 def test_the_results_are_json_without_nan(pictures, tmp_path, played):
-    played.outcomes = lambda job: done(0.5, logs={"loss": 1e-9})
-    ran(tmp_path, tiny(pictures), "--seeds", "1")
+    logs = {"loss": 1e-9, "looked_at": math.nan, "too_much": math.inf}
+    played.outcomes = lambda job: done(0.5, logs=logs)
+    code, _ = ran(tmp_path, tiny(pictures), "--seeds", "1")
+    assert code == 0
     text = (tmp_path / "results" / "runs.json").read_text()
     lines = [line for line in text.splitlines() if '"fingerprint": "' in line]
     runs = [line for line in lines if line.startswith('    {"label"')]
     assert len(runs) == 2, "one line a run"
-    assert json.loads(text)["name"] == "tiny"
+    whole = json.loads(text, parse_constant=pytest.fail)
+    assert whole["name"] == "tiny"
+    kept = {"loss": 1e-9, "looked_at": None, "too_much": None}
+    assert [run["logs"] for run in whole["runs"]] == [kept] * 2
+    played.jobs = []
+    ran(tmp_path, tiny(pictures), "--seeds", "1")
+    assert played.runs == [], "kept as finished"

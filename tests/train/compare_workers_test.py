@@ -1,4 +1,5 @@
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ def act(job):
     if job == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if job == "sleep":
-        print("asleep", flush=True)
+        os.write(1, b"asleep\n")  # a line at once: two processes write them
         time.sleep(600)
     return {
         "process": os.getpid(),
@@ -56,6 +57,31 @@ def test_a_process_that_is_killed_is_replaced(capfd):
         "reason": "its process ended with signal 9",
     }
     assert all("process" in found[job] for job in ("a", "b", "c"))
+
+
+WORK = workers._work
+
+
+def work_but_for_the_first(connection, function):
+    """A process that is killed with a job in its pipe, unless one was before."""
+    try:
+        pathlib.Path(os.environ["KILLED_ONCE"]).touch(exist_ok=False)
+    except FileExistsError:
+        WORK(connection, function)
+    else:
+        connection.poll(60)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_before_it_reads_its_job_breaks_that_run_alone(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("KILLED_ONCE", str(tmp_path / "killed"))
+    monkeypatch.setattr(workers, "_work", work_but_for_the_first)
+    found = dict(workers.execute(["a", "b", "c", "d"], 2, act))
+    reasons = [outcome["reason"] for outcome in found.values() if "reason" in outcome]
+    assert reasons == ["its process ended with signal 9"]
+    assert len(found) == 4 and sum("process" in one for one in found.values()) == 3
 
 
 def test_one_job_at_a_time_is_run_in_this_process(monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pathlib
 
@@ -18,7 +19,7 @@ class Record:
     `fingerprint` of settings and seed, and: of one that is `"done"`, `figures`,
     `seconds` of training, `logs` of the last epoch; of one that `"diverged"` (its loss
     left the numbers) or is `"broken"` (anything else ended it), the `reason`. Broken
-    runs are run again by the next call.
+    runs are run again by the next call. In `logs`, `null` is what is no finite number.
 
     Args:
         path: Of the file, which need not be there yet.
@@ -85,6 +86,11 @@ class Record:
             **outcome,
             "fingerprint": fingerprint(self.settings[job.label], job.seed),
         }
+        if "logs" in run:  # A part of the loss that is only looked at may be anything.
+            run["logs"] = {
+                name: value if math.isfinite(value) else None
+                for name, value in run["logs"].items()
+            }
         self.runs.append(run)
         self.write()
 

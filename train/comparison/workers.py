@@ -41,21 +41,22 @@ def execute(jobs, count, function):
             while waiting and len(working) < count:
                 job = waiting.pop()
                 process, connection = _start(context, function)
-                connection.send(job)
+                with contextlib.suppress(ConnectionError):
+                    connection.send(job)  # or its end is seen next
                 working[connection] = process, job
             for connection in multiprocessing.connection.wait(list(working)):
                 process, job = working[connection]
                 try:
                     outcome = connection.recv()
-                except EOFError:
+                except (EOFError, ConnectionError):  # the latter with a job unread
                     del working[connection]
                     process.join()
                     outcome = _lost(process)
                 else:
                     if waiting:
                         working[connection] = process, waiting[-1]
-                        with contextlib.suppress(BrokenPipeError):
-                            connection.send(waiting.pop())  # or its end is seen next
+                        with contextlib.suppress(ConnectionError):
+                            connection.send(waiting.pop())
                     else:
                         del working[connection]
                         connection.close()  # which ends the process
@@ -79,7 +80,7 @@ def _start(context, function):
 def _work(connection, function):
     # Ctrl-C reaches the whole group; the process that writes decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, ConnectionError):
         while True:
             connection.send(_attempt(function, connection.recv()))
 
