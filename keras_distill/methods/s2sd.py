@@ -5,17 +5,18 @@ Self-Distillation for Deep Metric Learning", ICML 2021,
 https://arxiv.org/abs/2009.08348.
 """
 
-import inspect
+from collections.abc import Iterable
 
 import keras
 from keras import layers, ops
 
-from keras_distill.methods import ranges
+from keras_distill.methods import criterion_clones, ranges
 from keras_distill.methods.criterion_weights import CriterionWeights
 from keras_distill.methods.method import Method, Term
 from keras_distill.similarity import normalize, relational_kl
 
 POOLINGS = ("avg", "avg+max")
+_DIMS = (512, 1024, 1536, 2048)
 # The rows of the paper's tables, and what the first author's code runs since 2022.
 _VARIANTS = {
     "DSD": {"feature_weight": 0.0, "pooling": "avg"},
@@ -24,6 +25,7 @@ _VARIANTS = {
     "MSDFA": {"pooling": "avg+max"},
     "later": {"weight": 0.0, "feature_delay": 0, "pooling": "avg+max"},
 }
+_DIMS_OF_VARIANTS = {"DSD": _DIMS[-1:], "later": _DIMS[1:]}
 
 
 def pool_features(features, pooling):
@@ -48,8 +50,8 @@ class S2SD(Method):
 
     On top of the student's pooled features `phi`, each width `d_k` of `dims` gets a
     branch `z_k = normalize(Dense(d_k)(relu(Dense(d_k)(phi))))` with a criterion of
-    its own: the loss of `compile`, cloned, so that proxies, margins and mining are
-    per branch. With `m` branches, `f` the embedding and `KL` the row mean of
+    its own: the loss of `compile`, cloned, so that proxies, margins, mining and draws
+    are per branch. With `m` branches, `f` the embedding and `KL` the row mean of
     `similarity.relational_kl`, target first, the total is
 
         1/2 * (criterion(f) + 1/m * sum_k criterion_k(z_k))
@@ -67,8 +69,8 @@ class S2SD(Method):
         later   several, weight=0, feature_delay=0,  pooling="avg+max"
 
     The last is what the first author's later code does (the branches learn and the
-    features teach, no divergence from the branches), with feature weights of 40 to
-    125 by data set and width.
+    features teach, no divergence from the branches), with widths of 1024, 1536 and
+    2048, and feature weights of 40 to 125 by data set and width.
 
     Nothing of it stays in the student. The paper reports Recall@1 of 62.8 -> 67.7
     (CUB200) and 81.7 -> 85.9 (CARS196) for MultiSimilarity at 128 dimensions,
@@ -87,7 +89,9 @@ class S2SD(Method):
         pooling: `"avg"` or `"avg+max"`, how branches and feature term see the map.
             The student's own embedding keeps its pooling.
         criterion: A `keras.losses.Loss` for the branches, cloned for each; `None`
-            for that of `compile`.
+            for that of `compile`. Each clone of a loss with a `seed` has another.
+            Compiling again with a loss of the same settings keeps the clones, and
+            what they have learned.
         kernel_initializer: Of the branches. The authors' PyTorch layers start at
             U(-1/sqrt(fan_in), 1/sqrt(fan_in)), bias included.
         name: Defaults to `"s2sd"`.
@@ -98,8 +102,9 @@ class S2SD(Method):
 
     Raises:
         ValueError: If an argument is out of its range; when compiled, if the loss is
-            missing or is a structure of several; if `pooling="avg+max"` and the
-            feature layer has no map to pool.
+            missing, is a structure of several, is no mean over the batch (branches
+            are averaged), or cannot be made anew from its configuration; if
+            `pooling="avg+max"` and the feature layer has no map to pool.
     """
 
     term_names = ("branches", "distillation", "features")
@@ -107,7 +112,7 @@ class S2SD(Method):
 
     def __init__(
         self,
-        dims=(512, 1024, 1536, 2048),
+        dims=_DIMS,
         weight=50.0,
         feature_weight=50.0,
         temperature=1.0,
@@ -119,11 +124,7 @@ class S2SD(Method):
         **kwargs,
     ):
         super().__init__(name=name, **kwargs)
-        self.dims = tuple(dims)
-        if not self.dims or not all(isinstance(d, int) and d > 0 for d in self.dims):
-            raise ValueError(
-                f"`dims` must be positive integers, one or more. Received: dims={dims}"
-            )
+        self.dims = _widths(dims)
         ranges.count(0, feature_delay=feature_delay)
         if pooling not in POOLINGS:
             raise ValueError(
@@ -139,6 +140,7 @@ class S2SD(Method):
         self.branches = []
         self.criterion_weights = CriterionWeights()
         self._criteria = None
+        self._criterion_settings = None
         self.steps = self.add_weight(
             name="steps",
             dtype="int32",
@@ -153,8 +155,9 @@ class S2SD(Method):
 
         Args:
             name: `"DSD"`, `"MSD"`, `"MSDF"`, `"MSDFA"` or `"later"`.
-            **arguments: Of `S2SD`, but for those that make the variant. DSD has one
-                width, the widest of the defaults unless `dims` says another.
+            **arguments: Of `S2SD`, but for those that make the variant. Unless `dims`
+                says otherwise, DSD has the widest of the default widths, and the
+                later practice all but the narrowest.
 
         Raises:
             ValueError: If the name is unknown, or an argument contradicts it.
@@ -170,9 +173,8 @@ class S2SD(Method):
                     f"{name} means {argument}={fixed[argument]!r}: use S2SD(...) for "
                     f"another. Received: {argument}={arguments[argument]!r}"
                 )
-        default = inspect.signature(cls).parameters["dims"].default
-        dims = arguments.pop("dims", default[-1:] if name == "DSD" else default)
-        if name == "DSD" and len(tuple(dims)) != 1:
+        dims = _widths(arguments.pop("dims", _DIMS_OF_VARIANTS.get(name, _DIMS)))
+        if name == "DSD" and len(dims) != 1:
             raise ValueError(f"DSD has one width. Received: dims={dims}")
         return cls(dims=dims, **fixed, **arguments)
 
@@ -213,6 +215,8 @@ class S2SD(Method):
         return layers.Dense(dim, activation=activation, kernel_initializer=initializer)
 
     def take_criterion(self, criterion):
+        for base in keras.tree.flatten(criterion):
+            criterion_clones.refuse_sums(base)
         criterion = criterion if self.criterion is None else self.criterion
         if criterion is None or len(keras.tree.flatten(criterion)) != 1:
             raise ValueError(
@@ -225,7 +229,12 @@ class S2SD(Method):
                 "S2SD clones the loss for each branch: give a keras.losses.Loss, not "
                 f"a name or a function. Received: loss={criterion!r}"
             )
-        self._criteria = [_fresh(criterion) for _ in self.dims]
+        criterion_clones.refuse_sums(criterion)
+        made = criterion_clones.clones(criterion, len(self.dims))
+        settings = criterion_clones.settings(criterion)
+        if settings == self._criterion_settings:
+            return  # The branches' own have learned already.
+        self._criteria, self._criterion_settings = made, settings
         self.criterion_weights.replace(self._criteria, self.dims)
 
     def rows(self, views):
@@ -264,9 +273,16 @@ class S2SD(Method):
         }
 
 
-def _fresh(criterion):
-    """A loss of the same settings with weights and draws of its own."""
-    return type(criterion).from_config(criterion.get_config())
+def _widths(dims):
+    """`dims` as a tuple of Python's integers."""
+    several = isinstance(dims, Iterable) and not isinstance(dims, str)
+    widths = tuple(dims) if several else ()
+    if not widths or not all(ranges.is_integer(d) and d > 0 for d in widths):
+        raise ValueError(
+            "`dims` must be positive integers, one or more, in a tuple or list. "
+            f"Received: dims={dims!r}"
+        )
+    return tuple(int(d) for d in widths)
 
 
 def _mean(values):

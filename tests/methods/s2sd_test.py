@@ -253,6 +253,41 @@ def test_another_criterion_can_be_given_to_the_branches():
     assert method._criteria[0].alpha == 1.0
 
 
+def test_each_branch_draws_for_itself():
+    def criteria():
+        method = kd.S2SD(dims=(8, 12))
+        distiller = kd.Distiller(student(), [method])
+        loss = kd.losses.Margin(num_classes=6, seed=3)
+        distiller.compile("adam", loss)
+        return [loss, *method._criteria]
+
+    seeds = [[int(c.seed) for c in criteria()] for _ in range(2)]
+    assert seeds == [[3, 4, 5]] * 2
+    states = {tuple(np.ravel(c.parameters.seed_state)) for c in criteria()}
+    assert len(states) == 3
+
+
+def test_compiled_again_the_branches_keep_what_their_criteria_have_learned():
+    method = kd.S2SD(dims=(8, 12))
+    distiller = kd.Distiller(student(), [method])
+
+    def proxies():
+        return [np.array(v) for v in method.variables if "prox" in v.path]
+
+    distiller.compile("adam", kd.losses.ProxyAnchor(num_classes=6))
+    first = proxies()
+    distiller.fit(*glimpse(), batch_size=24, verbose=0)
+    learned = proxies()
+    distiller.compile("sgd", kd.losses.ProxyAnchor(num_classes=6, name="renamed"))
+    for before, now, new in zip(learned, proxies(), first, strict=True):
+        np.testing.assert_array_equal(now, before)
+        assert np.any(now != new)
+    distiller.compile("sgd", kd.losses.ProxyAnchor(num_classes=6, alpha=16.0))
+    assert all(criterion.alpha == 16 for criterion in method._criteria)
+    for before, now in zip(learned, proxies(), strict=True):
+        assert np.any(now != before)
+
+
 def test_rows_are_enough_when_pooled_by_average():
     method = kd.S2SD(dims=(8,), pooling="avg", feature_delay=0)
     net = student()
@@ -276,7 +311,7 @@ def test_rows_are_enough_when_pooled_by_average():
         ("MSD", {"feature_weight": 0.0, "pooling": "avg"}),
         ("MSDF", {"pooling": "avg"}),
         ("MSDFA", {}),  # the paper's full method is the default
-        ("later", {"weight": 0.0, "feature_delay": 0}),
+        ("later", {"dims": (1024, 1536, 2048), "weight": 0.0, "feature_delay": 0}),
     ],
 )
 def test_the_rows_of_the_papers_tables_by_name(name, same):
@@ -306,6 +341,9 @@ def test_a_variant_refuses_what_contradicts_its_name(name, arguments, message):
     [
         ({"dims": ()}, r"positive integers.*dims=\(\)"),
         ({"dims": (8, 0)}, r"positive integers.*dims=\(8, 0\)"),
+        ({"dims": 8}, "positive integers, one or more, in a tuple or list.*dims=8"),
+        ({"dims": "8"}, "positive integers.*dims='8'"),
+        ({"dims": (8, True)}, r"positive integers.*dims=\(8, True\)"),
         ({"weight": -1.0}, "not negative.*weight=-1.0"),
         ({"feature_weight": float("nan")}, "not negative.*feature_weight=nan"),
         ({"temperature": 0.0}, "positive and finite.*temperature=0.0"),
@@ -316,6 +354,14 @@ def test_a_variant_refuses_what_contradicts_its_name(name, arguments, message):
 def test_refuses_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         kd.S2SD(**arguments)
+
+
+@pytest.mark.parametrize(
+    "make", [kd.S2SD, lambda dims: kd.S2SD.variant("MSD", dims=dims)]
+)
+def test_widths_may_be_numbers_of_numpy(make):
+    dims = make(dims=np.array([8, 16])).dims
+    assert dims == (8, 16) and {type(dim) for dim in dims} == {int}
 
 
 def test_refuses_a_layer_that_it_cannot_pool():
@@ -337,3 +383,58 @@ def test_refuses_a_loss_that_it_cannot_clone(loss, message):
     distiller = kd.Distiller(student(), [kd.S2SD(dims=(8,))])
     with pytest.raises(ValueError, match=message):
         distiller.compile("adam", loss)
+
+
+def test_refuses_a_loss_that_is_no_mean_beside_branches_that_are():
+    summed = kd.losses.MultiSimilarity(reduction="sum")
+    message = "mean over the batch.*loss='multi_similarity' with reduction='sum'"
+    distiller = kd.Distiller(student(), [kd.S2SD(dims=(8,))])
+    with pytest.raises(ValueError, match=message):
+        distiller.compile("adam", summed)
+    own = kd.Distiller(student(), [kd.S2SD(dims=(8,), criterion=summed)])
+    with pytest.raises(ValueError, match=message):
+        own.compile("adam", kd.losses.MultiSimilarity())
+    base = kd.S2SD(dims=(8,), criterion=kd.losses.MultiSimilarity())
+    with pytest.raises(ValueError, match=message):
+        kd.Distiller(student(), [base]).compile("adam", summed)
+
+
+class Plain(keras.losses.Loss):
+    def call(self, labels, embeddings):
+        return embeddings[:, 0]
+
+
+class Scaled(Plain):
+    def __init__(self, scale=3.0, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+
+class Closed(Plain):
+    def __init__(self):
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    "loss, why",
+    [
+        (Scaled(5.0), r"get_config\(\) leaves out scale"),
+        (Closed(), "unexpected keyword"),
+    ],
+)
+def test_refuses_a_loss_that_its_configuration_cannot_make(loss, why):
+    name = type(loss).__name__
+    message = rf"can make anew: give {name} a get_config\(\).*type {name} \(.*{why}"
+    distiller = kd.Distiller(student(), [kd.S2SD(dims=(8,))])
+    with pytest.raises(ValueError, match=message):
+        distiller.compile("adam", loss)
+
+
+@pytest.mark.parametrize(
+    "loss", [Plain(), keras.losses.SparseCategoricalCrossentropy(from_logits=True)]
+)
+def test_clones_other_losses_than_those_of_the_library(loss):
+    method = kd.S2SD(dims=(8, 12))
+    kd.Distiller(student(), [method]).compile("adam", loss)
+    kinds = {type(criterion) for criterion in method._criteria}
+    assert kinds == {type(loss)} and loss not in method._criteria
