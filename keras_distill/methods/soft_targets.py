@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_distill.methods import agreement, ranges
 from keras_distill.methods.teacher_term import TeacherTerm, row_means
-from keras_distill.models.tap import layer_shape
+from keras_distill.models.tap import is_tappable, layer_paths, layer_shape
 
 
 def soft_targets(teacher, student, temperature=4.0):
@@ -48,6 +48,7 @@ class SoftTargets(TeacherTerm):
 
     Both models must end in logits: the outputs of a last layer with
     `activation="softmax"` are probabilities, and softened twice they teach little.
+    Where the graph of a model shows such a layer, it is refused.
     (Keras 3.15's own `LogitsDistillation` is no substitute as it stands: by default it
     applies its divergence to the logits, without a softmax.)
 
@@ -66,8 +67,8 @@ class SoftTargets(TeacherTerm):
     Logs: `{name}_divergence`, nats times temperature squared.
 
     Raises:
-        ValueError: If `weight` or `temperature` is out of its range, or if teacher and
-            student are not of one width.
+        ValueError: If `weight` or `temperature` is out of its range; if teacher and
+            student are not of one width; if one of them visibly ends in a softmax.
     """
 
     term_names = ("divergence",)
@@ -84,11 +85,13 @@ class SoftTargets(TeacherTerm):
         super().__init__(weight, student_layer, teacher_layer, name=name, **kwargs)
         self.add_coefficient("temperature", temperature, ranges.positive)
 
+    def take_student(self, student):
+        self._refuse_probabilities("student", student, self._compared(student))
+
     def take_teacher(self, teacher, student):
-        several = len(getattr(student, "outputs", None) or ()) > 1
-        path = self.student_layer or ("embedding" if several else None)
         given = layer_shape(teacher, self.teacher_layer)
-        own = layer_shape(student, path)
+        self._refuse_probabilities("teacher", teacher, self.teacher_layer)
+        own = layer_shape(student, self._compared(student))
         if None not in (given, own) and given[-1] != own[-1]:
             raise ValueError(
                 f"{self.name!r} compares logits of the same classes. Received: "
@@ -96,5 +99,52 @@ class SoftTargets(TeacherTerm):
                 f"with {own[-1]}"
             )
 
+    def _compared(self, student):
+        several = len(getattr(student, "outputs", None) or ()) > 1
+        return self.student_layer or ("embedding" if several else None)
+
+    def _refuse_probabilities(self, side, model, path):
+        layer = _last_layer(model, path)
+        if _is_softmax(layer):
+            raise ValueError(
+                f"{self.name!r} softens logits, and the {side} gives probabilities: "
+                "make its last layer with activation=None (models of "
+                "keras.applications with classifier_activation=None), or name the "
+                f"layer of the logits in `{side}_layer`. "
+                f"Received: {side}={model.name!r}, whose layer {layer.name!r} ends in "
+                "a softmax"
+            )
+
     def distance(self, teacher, student):
         return soft_targets(teacher, student, self.temperature)
+
+
+def _is_softmax(layer):
+    activation = getattr(layer, "activation", None)
+    softmax = activation is keras.activations.softmax
+    return softmax or isinstance(layer, keras.layers.Softmax)
+
+
+def _last_layer(model, path=None):
+    """The layer that makes an output of a model, in nested ones too.
+
+    Args:
+        model: A layer; of one that is no graph of layers it is the last itself.
+        path: As for `tap`; `None` for the output of the model.
+
+    Returns:
+        A layer or an operation; `None` where there is none of this path, or the model
+        has several outputs.
+    """
+    if not (isinstance(model, keras.Model) and is_tappable(model)):
+        return model if path is None else None
+    if path is not None:
+        if path not in layer_paths(model):
+            return None
+        name, _, rest = path.partition("/")
+        return _last_layer(model.get_layer(name), rest or None)
+    if isinstance(model, keras.Sequential):
+        return _last_layer(model.layers[-1])
+    # A public `layer.output` says nothing of nested models: theirs is the inner one.
+    history = getattr(model.output, "_keras_history", None)
+    return None if history is None else _last_layer(history.operation)

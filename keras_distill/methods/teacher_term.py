@@ -73,7 +73,8 @@ class TeacherTerm(Method):
 
     Raises:
         ValueError: If an argument is out of its range; if a term that needs to know
-            the teacher's width is built without; if a teacher of another width comes.
+            the teacher's width is built without; if a teacher of another width comes,
+            or one with several outputs of which `teacher_layer` names none.
     """
 
     term_names = ("distance",)
@@ -108,10 +109,11 @@ class TeacherTerm(Method):
         return () if self.teacher_layer is None else (self.teacher_layer,)
 
     def take_teacher(self, teacher, student):
+        # Also refuses a teacher with several outputs of which none is named.
+        shape = layer_shape(teacher, self.teacher_layer)
         if not self.same_width:
             return
-        width = layer_shape(teacher, self.teacher_layer)
-        width = None if width is None else width[-1]
+        width = None if shape is None else shape[-1]
         if self.teacher_dim is None:
             self.teacher_dim = width
         elif width not in (None, self.teacher_dim):

@@ -96,6 +96,59 @@ def classifier(classes, name):
     return keras.Model(images, keras.layers.Dense(classes, name="logits")(x), name=name)
 
 
+def ending(kind):
+    """A classifier that ends in probabilities, in one of the ways there are."""
+    images = keras.Input((4, 4, 1), name="image")
+    x = keras.layers.Flatten()(images)
+    if kind == "activation":
+        x = keras.layers.Dense(5, activation="softmax", name="probabilities")(x)
+    else:
+        x = keras.layers.Dense(5, name="logits")(x)
+        if kind == "layer":
+            x = keras.layers.Activation("softmax", name="probabilities")(x)
+        else:
+            x = keras.layers.Softmax(name="probabilities")(x)
+    net = keras.Model(images, x, name="net")
+    if kind == "nested":
+        outer = keras.Input((4, 4, 1), name="image")
+        return keras.Model(outer, net(outer), name="outer")
+    if kind == "sequential":
+        return keras.Sequential([keras.Input((4, 4, 1)), net], name="outer")
+    return net
+
+
+@pytest.mark.parametrize("side", ["student", "teacher"])
+@pytest.mark.parametrize(
+    "kind", ["activation", "layer", "Softmax", "nested", "sequential"]
+)
+def test_refuses_what_visibly_gives_probabilities(kind, side):
+    pair = {"student": classifier(5, "small"), "teacher": classifier(5, "large")}
+    pair[side] = ending(kind)
+    term = methods.SoftTargets()
+    message = (
+        f"the {side} gives probabilities: .*activation=None.*classifier_activation="
+        f"None.*`{side}_layer`.*{side}='{pair[side].name}'.*'probabilities'"
+    )
+    with pytest.raises(ValueError, match=message):
+        kd.Distiller(pair["student"], [term], teacher=pair["teacher"])
+    if kind != "activation":  # the layer before is there to be named
+        path = "logits" if pair[side].name == "net" else "net/logits"
+        term = methods.SoftTargets(**{f"{side}_layer": path})
+        kd.Distiller(pair["student"], [term], teacher=pair["teacher"])
+
+
+def test_refuses_a_layer_of_probabilities_by_its_path():
+    term = methods.SoftTargets(student_layer="net/probabilities")
+    with pytest.raises(ValueError, match="student='outer', whose layer 'prob"):
+        kd.Distiller(ending("nested"), [term])
+
+
+def test_a_path_that_leads_nowhere_is_answered_with_those_that_do():
+    term = methods.SoftTargets(student_layer="nowhere")
+    with pytest.raises(ValueError, match="no layer 'nowhere'. Its layers: .*logits"):
+        kd.Distiller(classifier(5, "small"), [term])
+
+
 def test_refuses_a_teacher_of_other_classes_and_never_projects():
     message = r"same classes.*teacher='large' with 7, student='small' with 5"
     with pytest.raises(ValueError, match=message):

@@ -312,6 +312,18 @@ def test_refuses_a_weight_out_of_its_range(kind):
         kind(weight=-1)
 
 
+@each_term
+def test_refuses_a_teacher_of_which_it_is_not_said_what_is_meant(kind):
+    one = teacher()
+    several = keras.Model(
+        one.inputs, [one.output, one.get_layer("logits").output], name="several"
+    )
+    options = {**TERMS[kind], "student_layer": "logits", "teacher_layer": None}
+    message = "'several' has several outputs: name the layer that is meant"
+    with pytest.raises(ValueError, match=message):
+        kd.Distiller(net(), [kind(**options)], teacher=several)
+
+
 def nested(model):
     """The same model behind another input, as a backbone is nested."""
     images = keras.Input((8, 8, 1), name="image")
