@@ -40,6 +40,13 @@ def test_large_logits_have_a_finite_cross_entropy():
     assert figures == {"accuracy": 0.5, "cross_entropy": 5e3}
 
 
+def test_data_that_come_split_by_class_are_refused_by_name():
+    made = recipe.parse(classifiers("tfds:omniglot"))
+    message = "in one set.*'glyphs' or a folder.*Received: data='tfds:omniglot'"
+    with pytest.raises(ValueError, match=message):
+        training.load(made.task, plan.data(made))
+
+
 def test_all_classes_train_and_other_images_of_them_test(pictures):
     made = recipe.parse(tuned(pictures))
     train, test = training.load(made.task, plan.data(made))

@@ -90,6 +90,16 @@ def test_the_conditions_are_said(tmp_path):
     assert "null" not in text and "None" not in text
 
 
+def test_runs_of_other_code_are_told_apart_and_old_ones_have_none(tmp_path):
+    made, record = results(tmp_path, {"none": NONE})
+    for run, code in zip(record.runs, ("0a", "0b", None), strict=True):
+        run["machine"] = {**run["machine"], **({"code": code} if code else {})}
+    text = table(made, record)
+    assert text.count("| made with |") == 3
+    for said in ("python 3, code 0a; a", "python 3, code 0b; a", "python 3; a machine"):
+        assert said in text
+
+
 def test_what_a_method_has_of_its_own_is_said(tmp_path):
     longer = {"methods": [], "steps": 40, "loss": "contrastive"}
     methods = {"none": {"methods": []}, "longer": longer}

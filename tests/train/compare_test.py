@@ -1,5 +1,6 @@
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -7,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 
+import keras_distill as kd
 from tests.conftest import ROOT
 from tests.train.tiny_comparison import Played, done, ran, taught, tiny, written
 from train import compare
-from train.comparison import plan, recipe, training
+from train.comparison import plan, recipe, specification, training
 from train.comparison.record import BROKEN, DIVERGED, DONE, Record, alone
 
 GRID = [(label, seed) for seed in (0, 1, 2) for label in ("none", "DSD")]
@@ -87,6 +89,60 @@ def test_another_recipe_is_refused_and_what_changed_is_said(pictures, tmp_path, 
     with pytest.raises(ValueError, match=message):
         ran(tmp_path, changed)
     assert (tmp_path / "results" / "runs.json").read_bytes() == before
+
+
+class Grown(kd.methods.S2SD):
+    """`S2SD` after it has got two arguments, the second of which must be given."""
+
+    def __init__(self, *args, sharpness=1.5, needed, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "loss, augment, dsd, said",
+    [
+        ({}, {}, {"sharpness": 1.5}, None),
+        ({}, {}, {"sharpness": 2.5}, r"sharpness \(was not there, now 2.5\)"),
+        ({}, {}, {"sharpness": None}, r"sharpness \(was not there, now null\)"),
+        ({}, {}, {"needed": 1}, r"needed \(was not there, now 1\)"),
+        ({}, {}, {"unheard": 1}, r"unheard \(was not there, now 1\)"),
+        ({"beta": 40.0}, {"scale": 0.1}, {}, None),
+        ({"beta": 41.0}, {}, {}, r"loss.beta \(was not there, now 41.0\)"),
+        ({}, {"scale": 0.2}, {}, r"augment.scale \(was not there, now 0.2\)"),
+    ],
+)
+def test_an_argument_that_a_class_got_later_is_no_change_at_its_default(
+    monkeypatch, tmp_path, loss, augment, dsd, said
+):
+    """Of methods, losses and the augmentation."""
+    known = {**specification.known(), "S2SD": Grown}
+    monkeypatch.setattr(specification, "known", lambda: known)
+
+    def settings(loss, augment, dsd):
+        return {
+            "loss": {"class": "multi_similarity", "alpha": 2.0, **loss},
+            "augment": {"class": "RandomAffine", "shift": 0.1, **augment},
+            "methods": [{"class": "S2SD", "dims": [16], **dsd}],
+        }
+
+    record = Record(tmp_path / "runs.json")
+    record.adopt("DSD", settings({}, {}, {}))
+    record.add(plan.Job("DSD", "DSD", 0, {}, {}), done(0.5))
+    before = record.runs[0]["fingerprint"]
+    if said is None:
+        record.adopt("DSD", settings(loss, augment, dsd))
+    else:
+        with pytest.raises(ValueError, match=said):
+            record.adopt("DSD", settings(loss, augment, dsd))
+    assert Record(record.path).runs[0]["fingerprint"] == before
+
+
+def test_an_option_that_a_class_lost_is_a_change(tmp_path):
+    record = Record(tmp_path / "runs.json")
+    record.adopt("DSD", {"methods": [{"class": "S2SD", "dims": [16]}]})
+    record.add(plan.Job("DSD", "DSD", 0, {}, {}), done(0.5))
+    with pytest.raises(ValueError, match=r"dims \(was \[16\], now null\)"):
+        record.adopt("DSD", {"methods": [{"class": "S2SD"}]})
 
 
 def test_other_images_are_another_recipe(pictures, tmp_path, played):
@@ -301,6 +357,39 @@ def test_true_runs_of_a_seed_are_repeatable_and_a_lost_one_has_its_reason(
     (again,) = [run for run in whole["runs"] if run["label"] == "none"]
     assert again["figures"] == runs["none"]["figures"]
     assert again["logs"]["loss"] == pytest.approx(runs["none"]["logs"]["loss"], 1e-4)
+
+
+def test_a_true_run_says_which_code_made_it(finished_comparison):
+    _, whole = finished_comparison
+    codes = {run["machine"]["code"] for run in whole["runs"]}
+    assert codes == {training._code()} and re.fullmatch("[0-9a-f]{12}", *codes)
+    assert not any("code" in settings for settings in whole["settings"].values())
+
+
+def test_code_is_told_apart_by_what_it_says_and_where(monkeypatch, tmp_path):
+    def code(library, program, line_end="\n"):
+        for folder, files in (("keras_distill", library), ("train", program)):
+            for name, text in files.items():
+                path = tmp_path / folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(text.replace("\n", line_end).encode())
+        training._code.cache_clear()
+        return training._code()
+
+    init = "keras_distill/__init__.py"
+    monkeypatch.setattr(training.kd, "__file__", str(tmp_path / init))
+    inner = "train/comparison/training.py"
+    monkeypatch.setattr(training, "__file__", str(tmp_path / inner))
+    found = [
+        code({"a.py": "x\n", "b/c.py": "y\n"}, {"comparison/d.py": "z\n"}),
+        code({"a.py": "x2\n"}, {}),
+        code({}, {"comparison/d.py": "z2\n"}),
+        code({"b/e.py": "z2\n"}, {}),
+    ]
+    assert len({*found}) == 4
+    same = code({"a.py": "x2\n", "notes.txt": "no code"}, {}, line_end="\r\n")
+    training._code.cache_clear()
+    assert same == found[-1]
 
 
 METHODS = {

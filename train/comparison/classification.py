@@ -21,6 +21,12 @@ class Classification(Task):
     validated_by = "validation_share"
 
     def load(self, path, image_size, test_share, validation_share):
+        if path.startswith("tfds:"):
+            raise ValueError(
+                "Classifiers need all classes of their data in one set, and tfds: "
+                "data come split by class: take 'glyphs' or a folder of images. "
+                f"Received: data={path!r}"
+            )
         images = (
             kd.data.glyphs(image_size)
             if path == "glyphs"

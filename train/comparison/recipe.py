@@ -21,8 +21,9 @@ class Recipe:
     Attributes:
         name: String of letters, digits, `_` and `-`: names the folder of results.
         task: One of `TASKS`.
-        data: What `keras_distill.data.load` takes; paths are relative to where the
-            program is called.
+        data: `"glyphs"` or a folder in which a class is the folder that holds the
+            image, relative to where the program is called; of embedders also one of
+            the `tfds:` names of `keras_distill.data.load`.
         image_size: Pixels.
         student: `{"backbone", "dim"}`; of a classifier, without `dim`.
         loss, loss_options: What `keras_distill.losses.get` takes; of a classifier,

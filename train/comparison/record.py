@@ -47,7 +47,7 @@ class Record:
         """
         settings = json.loads(json.dumps(settings))
         was = self.settings.setdefault(label, settings)
-        changed = list(_changes(was, settings))
+        changed = changes(was, settings)
         if changed and not self.ended(label, DONE, DIVERGED):
             self.runs = [run for run in self.runs if run["label"] != label]
             self.settings[label] = settings
@@ -187,17 +187,31 @@ def alone(folder):
         os.close(descriptor)
 
 
-def _changes(was, now, path=""):
-    """What differs, as `path (was x, now y)`."""
+def changes(was, now):
+    """What differs between two settings, as a list of `path (was x, now y)`.
+
+    A class may get an argument after runs were made: at its default it is no change.
+    """
+    return list(_changes(was, now, ""))
+
+
+def _changes(was, now, path):
     if isinstance(was, dict) and isinstance(now, dict):
         for key in {**was, **now}:
-            # A class may get an argument later; its default is what was before.
-            if "class" in was and key not in was:
-                continue
             inner = f"{path}.{key}" if path else key
-            yield from _changes(was.get(key), now.get(key), inner)
+            if key in was:
+                yield from _changes(was[key], now.get(key), inner)
+            elif not _is_default(now, key):
+                yield f"{inner} (was not there, now {json.dumps(now[key])})"
     elif isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         for number, (one, other) in enumerate(zip(was, now, strict=True)):
             yield from _changes(one, other, f"{path}[{number}]")
     elif was != now:
         yield f"{path} (was {json.dumps(was)}, now {json.dumps(now)})"
+
+
+def _is_default(spec, key):
+    from train.comparison import specification  # Workers read records without Keras.
+
+    defaults = specification.defaults(spec["class"]) if "class" in spec else {}
+    return key in defaults and defaults[key] == spec[key]

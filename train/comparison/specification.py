@@ -11,6 +11,8 @@ import json
 import keras_distill as kd
 from train import methods
 
+AUGMENT = "RandomAffine"
+
 
 def known():
     """Dictionary from the class names of the methods to the classes."""
@@ -66,12 +68,29 @@ def completed(name, made, given, left_out):
     ]
     if missing:
         raise ValueError(f"{name} needs {', '.join(missing)}. Received: {given}")
-    defaults = {
-        key: parameter.default
-        for key, parameter in parameters.items()
-        if key not in left_out and _is_plain(parameter.default)
-    }
-    return json.loads(json.dumps({"class": name, **defaults, **given}))
+    kept = {k: v for k, v in _defaults(made).items() if k not in left_out}
+    return json.loads(json.dumps({"class": name, **kept, **given}))
+
+
+def defaults(name):
+    """The defaults of a class, as settings hold them.
+
+    Args:
+        name: What settings call a method, a loss or the augmentation.
+
+    Returns:
+        Dictionary from arguments to values; empty of what is no such class.
+    """
+    if name == AUGMENT:
+        made = kd.layers.RandomAffine
+    elif name in known():
+        made = known()[name]
+    else:
+        try:
+            made = type(kd.losses.get(name, num_classes=2))
+        except ValueError:
+            return {}
+    return json.loads(json.dumps(_defaults(made)))
 
 
 def needs_teacher(spec):
@@ -94,7 +113,7 @@ def resolved_augment(options):
     """The same of `layers.RandomAffine`; `None` of `None`."""
     if options is None:
         return None
-    return completed("RandomAffine", kd.layers.RandomAffine, options, ("seed",))
+    return completed(AUGMENT, kd.layers.RandomAffine, options, ("seed",))
 
 
 def make(spec, teacher_dim=None):
@@ -125,6 +144,11 @@ def make_augment(spec):
         return None
     options = {key: value for key, value in spec.items() if key != "class"}
     return kd.layers.RandomAffine(**options)
+
+
+def _defaults(made):
+    parameters = inspect.signature(made).parameters
+    return {k: p.default for k, p in parameters.items() if _is_plain(p.default)}
 
 
 def _is_spec(value):

@@ -224,7 +224,9 @@ def _machine(machine):
     versions = ", ".join(f"{name} {machine[name]}" for name in names)
     threads = machine["threads"]
     threads = "one thread" if threads == 1 else f"{threads} threads"
-    return f"{versions}; {machine['device']}, {threads} a run"
+    # Runs from before it was written down have none.
+    code = f", code {machine['code']}" if "code" in machine else ""
+    return f"{versions}{code}; {machine['device']}, {threads} a run"
 
 
 def _call(spec):

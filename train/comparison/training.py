@@ -5,6 +5,7 @@ import gc
 import hashlib
 import math
 import os
+import pathlib
 import platform
 
 import keras_distill as kd
@@ -28,6 +29,7 @@ def run(job):
     Returns:
         Dictionary for `Record.add`.
     """
+    _code()  # Read before the training, while which files may change.
     try:
         return {"status": DONE, **_run(job), "machine": _machine()}
     except Diverged as error:
@@ -245,7 +247,22 @@ def _machine():
         **run_folder.versions(),
         "device": names[0].get("device_name", "GPU") if gpus else platform.machine(),
         "threads": threads or os.cpu_count(),
+        "code": _code(),
     }
+
+
+@functools.cache
+def _code():
+    """Digest of the sources that make figures: versions stay while they change."""
+    whole = hashlib.blake2b(digest_size=6)
+    for folder in (pathlib.Path(kd.__file__).parent, pathlib.Path(__file__).parents[1]):
+        names = {
+            path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")
+        }
+        for name in sorted(names):
+            text = names[name].read_text(encoding="utf-8")  # whatever the line ends
+            whole.update(f"{folder.name}/{name}\0{text}\0".encode())
+    return whole.hexdigest()
 
 
 def _hashable(value):
