@@ -10,7 +10,8 @@ import keras
 from keras import ops
 
 from keras_distill.methods import ranges
-from keras_distill.methods.method import Method, Term, Views
+from keras_distill.methods.compared_widths import widths
+from keras_distill.methods.method import Method, Term
 from keras_distill.methods.teacher_term import TeacherTerm, restored, row_means
 from keras_distill.methods.uncertainty_figures import (
     effective_sample_size,
@@ -23,6 +24,8 @@ VARIANCES = (None, "per_dim", "per_sample")
 
 # float32 ends at exp(88.7).
 _LARGEST = 88.0
+# Where `rows` keeps what the head reads, beside what the term compares.
+_HEAD = "pad_head"
 
 
 def adaptive_weight(log_variance, epsilon=1e-6):
@@ -104,7 +107,8 @@ class PAD(Method):
     layer with batch normalisation (epsilon 1e-5, momentum 0.9) in float32, computed on
     the global batch; student and head get the gradient of all of it, the student
     through the head too. During the warm-up the head gets none. Head and projection
-    never reach the student.
+    never reach the student. They are spared weight decay, as all weights of methods are
+    (in the released recipe branch and student share it).
 
     The paper distils pooled features (not logits) with squared residuals and one
     variance for each dimension, `PAD(FeatureL2(...))`, and says that it improves other
@@ -117,6 +121,10 @@ class PAD(Method):
     no measure of quality, so choose checkpoints by a metric. And what PAD
     brings shows only beside a student that went on with the plain term for as many
     steps.
+
+    What the head reads is what a per-dim term compares; beside one distance a sample it
+    is the student's output. Of a classifier that is logits: the paper feeds the pooled
+    features, `PAD(SoftTargets(...), head_layer="pooled")`.
 
     Distances may have axes between the batch and the dimensions, as a detector's: cells
     of a map, boxes of an image. Each is a sample to the head, and means are over
@@ -144,6 +152,9 @@ class PAD(Method):
             from 0. Squared residuals of unit rows of D dimensions are about 1 / D: from
             0 the bias of the head has to fall by log D, some thousand steps of Adam at
             1e-3, and until it has the weights are all near 1, as of the plain term.
+        head_layer: Path of the layer of the student that the head reads, one row
+            `(batch, channels)` an image; `None` for the compared features or the
+            student's output, as above.
         name: Defaults to `"pad_"` and the name of the term.
         **kwargs: See `keras.layers.Layer`.
 
@@ -157,7 +168,7 @@ class PAD(Method):
     Raises:
         TypeError: If `term` is no `TeacherTerm`.
         ValueError: If an argument is out of its range; if `variance="per_dim"` and the
-            term has one distance a sample.
+            term has one distance a sample; if `head_layer` does not give rows.
 
     Example:
 
@@ -188,6 +199,7 @@ class PAD(Method):
         detach=False,
         log_variance_range=None,
         start_at_residual=False,
+        head_layer=None,
         name=None,
         **kwargs,
     ):
@@ -227,6 +239,7 @@ class PAD(Method):
         self.detach = detach
         self.log_variance_range = log_variance_range
         self.start_at_residual = start_at_residual
+        self.head_layer = head_layer
         self.head = None
         self.steps = self.add_weight(
             name="steps",
@@ -243,7 +256,8 @@ class PAD(Method):
 
     @property
     def student_layers(self):
-        return self.term.student_layers
+        own = () if self.head_layer is None else (self.head_layer,)
+        return (*self.term.student_layers, *own)
 
     @property
     def teacher_layers(self):
@@ -265,7 +279,16 @@ class PAD(Method):
     def build(self, shapes):
         if not self.term.built:  # A loaded one is.
             self.term.build(shapes)
-        channels, width = _widths(self.term, shapes)
+        channels, width = widths(self.term, shapes)
+        if self.head_layer is not None:
+            shape = shapes[self.head_layer]
+            if len(shape) != 2:
+                raise ValueError(
+                    "`head_layer` must give one row an image, (batch, channels). "
+                    f"Received: head_layer={self.head_layer!r}, which gives "
+                    f"{tuple(shape)}"
+                )
+            channels = shape[-1]
         self.head = VarianceHead(
             width if self.per_dim else 1,
             self.detach,
@@ -276,7 +299,10 @@ class PAD(Method):
         self.built = True
 
     def rows(self, views):
-        return self.term.rows(views)
+        rows = self.term.rows(views)
+        if self.head_layer is not None:
+            rows = {**rows, _HEAD: views.layers[self.head_layer]}
+        return rows
 
     def terms(self, batch):
         distance, features, valid = self.term.compare(batch.rows)
@@ -306,9 +332,9 @@ class PAD(Method):
 
     def _log_variance(self, batch, features, valid, distance):
         """The head's answer, in the shape of `distance`."""
-        if features is None:
+        if features is None or self.head_layer is not None:
             # One row an image, there to be seen even where all its boxes are padding.
-            features, valid = batch.embeddings, None
+            features, valid = batch.rows.get(_HEAD, batch.embeddings), None
         values = self.head(features, valid=valid, training=batch.training)
         if not self.per_dim:
             values = ops.squeeze(values, axis=-1)
@@ -345,54 +371,8 @@ class PAD(Method):
             "detach": self.detach,
             "log_variance_range": self.log_variance_range,
             "start_at_residual": self.start_at_residual,
+            "head_layer": self.head_layer,
         }
-
-
-class _Compared(keras.Operation):
-    """`term.compare` as an operation, which can be asked for shapes."""
-
-    def __init__(self, term):
-        super().__init__()
-        self.term = term
-
-    def call(self, embeddings, layers, teacher, teacher_layers):
-        views = Views(embeddings, layers, teacher, teacher_layers)
-        distance, features, _ = self.term.compare(self.term.rows(views))
-        return (embeddings if features is None else features), distance
-
-
-def _widths(term, shapes):
-    """Channels of the features of a comparison, and width of its distance.
-
-    Found out without a teacher, which a loaded distiller does not have: one that is
-    like the student, but as wide as the term wants it, tells as much.
-    """
-
-    def student(path):
-        # Which size an axis of a map has, where that is open, makes no difference.
-        batch, *cells, width = shapes[path]
-        return keras.KerasTensor((batch, *(n or 8 for n in cells), width))
-
-    def teacher(path):
-        like = student(path)
-        if term.same_width:
-            return keras.KerasTensor((*like.shape[:-1], term.teacher_dim))
-        return like
-
-    if shapes["output"][-1] is None:
-        raise ValueError(
-            "PAD must know how wide the student's output is, and only functional and "
-            f"sequential models say so. Received: shape={tuple(shapes['output'])}"
-        )
-    partners = dict.fromkeys(term.teacher_layers, "output")
-    partners.update(zip(term.teacher_layers, term.student_layers, strict=False))
-    features, distance = _Compared(term).compute_output_spec(
-        student("output"),
-        {path: student(path) for path in shapes},
-        teacher(term.student_layer or "output"),
-        {path: teacher(partner) for path, partner in partners.items()},
-    )
-    return features.shape[-1], distance.shape[-1]
 
 
 def _check_range(limits):

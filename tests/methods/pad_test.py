@@ -1,5 +1,6 @@
 """PAD is the formula of the paper, in its phases, and stays out of the student."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -32,6 +33,7 @@ EXAMPLES = [
         detach=True,
         log_variance_range=(-5.0, 5.0),
         start_at_residual=True,
+        head_layer="pooled",
         name="other",
     )
 ]
@@ -422,6 +424,51 @@ def test_every_term_can_be_wrapped():
     for pad in pads:
         assert pad.head.width == widths.get(pad.name, 1)
         assert abs(logs[f"{pad.name}_log_variance"][0]) > 1e-5  # it has moved
+
+
+@pytest.mark.parametrize("term", [methods.RKDDistance, methods.FeatureL2])
+def test_the_head_reads_the_layer_that_it_is_given(term, tmp_path):
+    method = kd.PAD(term(), head_layer="flat", warm_up=1)
+    distiller = compiled(method)
+    flat = kd.models.tap(distiller.student, ["flat"])
+    distiller.fit(DATA.repeat(3), verbose=0)
+    assert method.head.dense.kernel.shape[0] == flat.output["flat"].shape[-1] == 64
+    logs = distiller.evaluate(DATA, verbose=0, return_dict=True)
+    seen = method.head(flat(IMAGES)["flat"], training=False)
+    expected = pytest.approx(np.mean(seen), rel=1e-3)
+    assert logs[f"{method.name}_log_variance"] == expected
+    assert np.abs(seen).max() > 1e-3
+    distiller.save(tmp_path / "d.keras")
+    loaded = keras.models.load_model(tmp_path / "d.keras")
+    loaded.set_teacher(TEACHER)
+    assert loaded.evaluate(DATA, verbose=0, return_dict=True) == pytest.approx(logs)
+
+
+def test_a_head_of_its_own_layer_sees_an_image_where_boxes_are_padding():
+    method = kd.PAD(Boxes(teacher_dim=4), warm_up=1, head_layer="pooled")
+    method.build({"output": (None, 9), "boxes": (None, 3, 4), "pooled": (None, 5)})
+    boxes, others = rng.normal(size=(2, 6, 3, 4)).astype("f4")
+    pooled = rng.normal(size=(6, 5)).astype("f4")
+    method.steps.assign(1)
+    mask = rng.uniform(size=(6, 3)) < 0.6
+    mask[0] = False
+    views = methods.Views(None, {"boxes": boxes, "pooled": pooled}, None)
+    views = dataclasses.replace(views, teacher_layers={"boxes": others})
+    rows = {**method.rows(views), "mask": mask}
+    loss = total(method.terms(batch_of(rows)))
+    s = np.array(method.head(pooled, training=True))[:, None]
+    values = (others - boxes) ** 2 / (1e-6 + np.exp(s)) + s
+    images = [v[m].mean() if m.any() else 0 for v, m in zip(values, mask, strict=True)]
+    assert float(loss) == pytest.approx(np.mean(images), rel=1e-4)
+
+
+def test_refuses_a_head_layer_of_maps():
+    method = kd.PAD(methods.RKDDistance(), head_layer="features")
+    message = (
+        r"`head_layer` must give one row.*head_layer='features'.*\(None, 4, 4, 4\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        compiled(method)
 
 
 def test_the_warm_up_ends_exactly_at_its_step():
