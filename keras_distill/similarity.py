@@ -62,8 +62,9 @@ def squared_distances(a, b=None):
     """Squared Euclidean distance of every row of `a` to every row of `b`.
 
     From inner products, so in (batch, other) memory. Rounding leaves an error of
-    about 1e-7 times the squared norms; negative values are clamped to 0 and, for
-    `b=None`, the diagonal is exactly 0.
+    about 1e-7 times the squared norms, where TF32 is off (see the top of this module;
+    with it equal unit rows come out 0.01 to 0.03 apart). Negative values are clamped
+    to 0 and, for `b=None`, the diagonal is exactly 0.
 
     Args:
         a: Tensor `(batch, dim)`.

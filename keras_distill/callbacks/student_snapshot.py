@@ -25,6 +25,18 @@ class StudentSnapshot(keras.callbacks.Callback):
             distiller.fit(batches, initial_epoch=epoch, epochs=epoch + 1,
                           callbacks=[snapshot])
 
+    A loop of `train_on_batch` runs no callbacks by itself, and without this one the
+    ramp stays 0:
+
+        epochs = keras.callbacks.CallbackList([snapshot], model=distiller)
+        epochs.on_train_begin()
+        for epoch in range(20):
+            epochs.on_epoch_begin(epoch)
+            for images, labels in batches:
+                distiller.train_on_batch(images, labels)
+            epochs.on_epoch_end(epoch)
+        epochs.on_train_end()
+
     Args:
         method: What learns from the snapshot, such as an `OBDSD`. Of it are used
             `ramp`, a scalar variable; `take_snapshot()`, which copies the student;

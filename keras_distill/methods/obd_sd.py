@@ -167,6 +167,19 @@ class OBDSD(Method):
     regulariser on the student's likenesses. Neighbours are reached with a small
     `diffusion_tau` (SOP).
 
+    Outside `fit` nothing raises the ramp, and the term stays 0, unless the loop runs
+    the callback:
+
+        epochs = keras.callbacks.CallbackList(
+            [kd.callbacks.StudentSnapshot(method, epochs=20)], model=distiller)
+        epochs.on_train_begin()
+        for epoch in range(20):
+            epochs.on_epoch_begin(epoch)
+            for images, labels in batches:
+                distiller.train_on_batch(images, labels)
+            epochs.on_epoch_end(epoch)
+        epochs.on_train_end()
+
     Args:
         weight: Float >= 0, what the ramp rises to (and does not reach).
         omega: Float in [0, 1), see `batch_diffusion`. Not a coefficient: a schedule

@@ -128,6 +128,31 @@ def test_fit_adds_one_before_the_callbacks_that_save(tmp_path):
     assert float(method.ramp) == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("with_callback", [True, False])
+def test_a_loop_of_train_on_batch_has_to_run_it(with_callback):
+    method = kd.OBDSD()
+    distiller = kd.Distiller(net(), [method])
+    distiller.compile("adam", kd.losses.MultiSimilarity(epsilon=None))
+    snapshot = [StudentSnapshot(method, epochs=3)] * with_callback
+    epochs = keras.callbacks.CallbackList(snapshot, model=distiller)
+    epochs.on_train_begin()
+    terms, ramps = [], []
+    for epoch in range(3):
+        epochs.on_epoch_begin(epoch)
+        distiller.reset_metrics()
+        for images, labels in DATA:
+            logs = distiller.train_on_batch(images, labels, return_dict=True)
+        terms.append(float(logs["obd_sd_distillation"]))
+        ramps.append(float(method.ramp))
+        epochs.on_epoch_end(epoch)
+    epochs.on_train_end()
+    if not with_callback:
+        assert terms == ramps == [0, 0, 0]
+    else:
+        assert terms[0] == 0 and min(terms[1:]) > 1e-6
+        assert ramps == pytest.approx([0, 1 / 3, 2 / 3])
+
+
 @pytest.mark.parametrize(
     "given, epochs, message",
     [
