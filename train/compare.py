@@ -17,6 +17,7 @@ from keras_distill import atomic, command_line
 
 RESULTS = pathlib.Path("docs/results")
 RUNS = pathlib.Path("runs/compare")  # of teachers: the files that are not kept
+PROJECT = pathlib.Path(__file__).resolve().parents[1]
 
 EXAMPLE = """\
 python -m train.compare train/recipes/omniglot_self_8.json --jobs 2
@@ -31,15 +32,11 @@ def main(argv=None):
     recipe = recipes.read(args.recipe)
     _check(args, recipe)
     out = args.out or RESULTS / recipe.name
-    if args.report:
-        _report(recipe, *_records(out), out)
-        _show(out)
-        return 0
     # TensorFlow reads it when it starts: the runs of --jobs need the GPU as well.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with alone(out):
         try:
-            broken = compare(args, recipe, out)
+            broken = (rewrite if args.report else compare)(args, recipe, out)
         except KeyboardInterrupt:
             print(
                 "\nInterrupted. What has ended is kept: the same command goes on.",
@@ -75,12 +72,26 @@ def compare(args, recipe, out):
             method: recipe.methods[method]["trials"][number]
             for method, number in tuning.chosen(recipe, trials).items()
         }
+        for method in tuning.lost(recipe, trials):
+            print(f"{method} is left out: {tuning.LOST}", flush=True)
     stage = _Stage(args, recipe, plan.data(recipe, args.data), record, report)
     settings = {
         method: (method, plan.settings(recipe, method, stage.images, trial))
         for method, trial in overrides.items()
     }
     return broken + stage.run(settings, recipe.seeds[: args.seeds])
+
+
+def rewrite(args, recipe, out):
+    """Rewrites what is made of the runs that are there; returns 0, no run broke."""
+    records = _records(out)
+    for record in records:
+        if record.runs:
+            data = {**record.head["data"], "name": recipe.data}
+            record.head |= {"command": _command(args), "data": data}
+            record.write()
+    _report(recipe, *records, out)
+    return 0
 
 
 class _Stage:
@@ -97,8 +108,10 @@ class _Stage:
         record.head = {
             "name": recipe.name,
             "command": _command(args),
+            # Not where they lie on this machine.
             "data": {
-                part: images[part] for part in ("name", "image_shape", *images["parts"])
+                "name": recipe.data,
+                **{part: images[part] for part in ("image_shape", *images["parts"])},
             },
         }
 
@@ -178,9 +191,11 @@ def _report(recipe, record, trials, out):
     from train.comparison.picture import picture
     from train.comparison.table import table
 
-    atomic.write_text(out / "table.md", table(recipe, record))
+    lost = {}
     if recipe.tuning is not None:
+        lost = dict.fromkeys(tuning.lost(recipe, trials), tuning.LOST)
         atomic.write_text(out / "tuning.md", tuning.table(recipe, trials))
+    atomic.write_text(out / "table.md", table(recipe, record, lost))
     drawn = picture(recipe, record)
     if drawn is not None:
         with atomic.file(out / "picture.png") as temporary:
@@ -208,12 +223,11 @@ def _said(recipe, outcome):
 
 
 def _command(args):
-    """The command that makes all of it, however it was made bit by bit."""
-    words = ["python", "-m", "train.compare", str(args.recipe)]
-    for flag in ("data", "out"):
-        if getattr(args, flag) is not None:
-            words += [f"--{flag}", str(getattr(args, flag))]
-    return shlex.join(words)
+    """The command that makes all of it, on any machine, whatever flags were used."""
+    path = args.recipe.resolve()
+    inside = path.is_relative_to(PROJECT)
+    named = path.relative_to(PROJECT).as_posix() if inside else path.name
+    return shlex.join(["python", "-m", "train.compare", named])
 
 
 def _check(args, recipe):

@@ -8,7 +8,7 @@ from scipy import stats
 from tests.train.tiny_comparison import classifiers, done, tiny
 from train.comparison import plan, recipe
 from train.comparison.picture import BETTER, OPEN, WORSE, picture
-from train.comparison.record import DIVERGED, Record
+from train.comparison.record import DIVERGED, Record, fingerprint
 from train.comparison.table import table
 
 IMAGES = {
@@ -88,6 +88,7 @@ def test_the_conditions_are_said(tmp_path):
     ):
         assert said in text, said
     assert "null" not in text and "None" not in text
+    assert "teacher" not in text
 
 
 def test_runs_of_other_code_are_told_apart_and_old_ones_have_none(tmp_path):
@@ -156,6 +157,7 @@ def test_the_teacher_has_a_row_and_the_students_their_share(tmp_path):
     assert f"| {100 * 0.85 / 0.9:.1f} % |" in text
     assert "conv4, 12 numbers, 8,000 parameters: the student has 12.5 %" in text
     assert "8 fixed views of each image" in text
+    assert "over students of this teacher." in text
     assert len(picture(*made).axes[0].get_yticklabels()) == 1, "not the teacher"
 
 
@@ -178,6 +180,57 @@ def test_a_method_is_compared_with_the_other_that_it_names(tmp_path):
     assert "above none, or the method named" in panel.get_xlabel()
     dots = [line.get_xdata() for line in panel.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(dots[2], 100 * np.subtract(better, DSD))
+
+
+RETIRED = {
+    "student": {"backbone": "conv4", "dim": 5},
+    "batch": {"classes": 3, "per_class": 3},
+    "augment": {"shift": 0.2},
+    "image_size": 18,
+    "teacher": {"backbone": "conv4", "dim": 9, "views": 4},
+    "data": {"training": {"classes": 8, "images": 48, "fingerprint": "c"}},
+}
+
+
+@pytest.mark.parametrize("field", [*RETIRED, None])
+def test_a_retired_method_is_compared_only_where_all_but_its_own_was_the_same(
+    tmp_path, field
+):
+    """`old`'s own are its rate, its steps and its loss."""
+    own = {"optimizer": {"learning_rate": 0.1}, "steps": 40, "loss": "contrastive"}
+    both = {"none": {"methods": []}, "old": {"methods": [], **own}}
+    images, changes = IMAGES, {}
+    if field == "data":
+        images = IMAGES | RETIRED["data"]
+    elif field is not None:
+        changes = {field: RETIRED[field]}
+    before = recipe.parse(tiny("pictures", methods=both, **changes))
+    recorded(tmp_path, before, images, {"old": DSD})
+    made, record = results(tmp_path, {"none": NONE}, methods={"none": both["none"]})
+    said = "* old: no longer in the recipe"
+    if field is None:
+        assert f"{said}\n" in table(made, record) and "**+3.00" in table(made, record)
+        assert picture(made, record) is not None
+    else:
+        name = {"teacher": "views"}.get(field, field)
+        said += f"; not comparable: it had another {name}\n"
+        assert said in table(made, record)
+        assert "| old | 3 | 40 | 85.00" in table(made, record), "its own figures stay"
+        assert "+3.00" not in table(made, record)
+        assert picture(made, record) is None
+
+
+def test_a_retired_method_may_lack_an_argument_that_a_class_got_later(tmp_path):
+    both = {"none": {"methods": []}, "old": {"methods": []}}
+    record = recorded(
+        tmp_path, recipe.parse(tiny("pictures", methods=both)), IMAGES, {"old": DSD}
+    )
+    del record.settings["old"]["augment"]["fill_value"]
+    for run in record.runs:
+        run["fingerprint"] = fingerprint(record.settings["old"], run["seed"])
+    record.write()
+    made = results(tmp_path, {"none": NONE}, methods={"none": both["none"]})
+    assert "not comparable" not in table(*made) and "**+3.00" in table(*made)
 
 
 def test_there_is_no_such_comparison_before_the_other_has_run(tmp_path):

@@ -262,13 +262,53 @@ def test_report_runs_nothing(pictures, tmp_path, played):
     assert {path.name: path.read_bytes() for path in results.iterdir()} == before
 
 
-def test_a_second_program_is_kept_out(pictures, tmp_path, played):
+def test_what_is_recorded_names_nothing_of_this_machine(pictures, tmp_path, played):
+    made = tiny("the/data")
+    _, whole = ran(tmp_path, made, "--data", str(pictures), "--seeds", "1")
+    assert whole["command"] == "python -m train.compare tiny.json"
+    assert whole["data"]["name"] == "the/data"
+    said = (tmp_path / "results" / "runs.json").read_text()
+    said += (tmp_path / "results" / "table.md").read_text()
+    assert str(tmp_path) not in said and str(pictures) not in said
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_recipe_of_the_project_is_named_from_its_root(monkeypatch, relative):
+    monkeypatch.chdir(ROOT / "train")
+    path = "recipes/glyphs_self_8.json"
+    if not relative:
+        path = str(ROOT / "train" / path)
+    args = compare._parser().parse_args([path, "--out", "x", "--data", "y"])
+    said = "python -m train.compare train/recipes/glyphs_self_8.json"
+    assert compare._command(args) == said
+
+
+def test_report_mends_what_was_recorded_of_this_machine(pictures, tmp_path, played):
+    made = tiny(pictures)
+    _, before = ran(tmp_path, made, "--seeds", "1")
+    path = tmp_path / "results" / "runs.json"
+    old = {**before, "command": f"{before['command']} --out /home/me/results"}
+    old["data"] = {**before["data"], "name": "/home/me/pictures"}
+    path.write_text(json.dumps(old))
+    _, after = ran(tmp_path, made, "--report")
+    assert after == before
+    assert "/home/me" not in (tmp_path / "results" / "table.md").read_text()
+
+
+def test_report_of_nothing_records_nothing(pictures, tmp_path):
+    made = written(tmp_path, tiny(pictures))
+    assert compare.main([str(made), "--out", str(tmp_path / "out"), "--report"]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["table.md"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--report"]])
+def test_a_second_program_is_kept_out(pictures, tmp_path, played, flags):
     with alone(tmp_path / "results"):
         with pytest.raises(ValueError, match="Another train.compare is writing there"):
             compare.main(
                 [
                     str(written(tmp_path, tiny(pictures))),
-                    *("--out", str(tmp_path / "results")),
+                    *("--out", str(tmp_path / "results"), *flags),
                 ]
             )
     ran(tmp_path, tiny(pictures), "--seeds", "1")

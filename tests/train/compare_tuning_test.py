@@ -92,10 +92,40 @@ def test_of_equals_the_first_is_taken_and_never_one_that_diverged(
     assert '| DSD | `{"weight": 1.0}` | 1 + 1 failed | 90.00 |' in text
 
 
-def test_a_method_all_of_whose_trials_diverged_is_said(pictures, tmp_path, played):
+def test_a_method_all_of_whose_trials_diverged_is_left_out_alone(
+    pictures, tmp_path, played, capsys
+):
+    """A trial is lost by one of its seeds: DSD's first and second each have one."""
+
+    def outcome(job):
+        if job.method == "DSD" and job.seed == 5 + ("2" in job.label):
+            return {"status": DIVERGED, "reason": "loss nan in epoch 1"}
+        return by_rate_and_weight(job)
+
+    played.outcomes = outcome
+    for told in (8, 0):
+        code, whole = ran(tmp_path, tuned(pictures))
+        assert code == 0 and [run["method"] for run in whole["runs"]] == ["none"] * 2
+        assert len(played.jobs) == (10 if told else 0)
+        said = capsys.readouterr().out
+        assert said.count("DSD is left out: a run of each of its trials diverged") == 1
+        played.jobs = []
+    results = tmp_path / "results"
+    text = (results / "tuning.md").read_text()
+    assert text.endswith(
+        "\n\n* DSD: a run of each of its trials diverged, and none could be chosen\n"
+    )
+    text = (results / "table.md").read_text()
+    assert "* DSD: a run of each of its trials diverged" in text
+    assert "not run yet" not in text
+
+
+def test_every_method_may_be_left_out(pictures, tmp_path, played):
     played.outcomes = lambda job: {"status": DIVERGED, "reason": "loss nan in epoch 1"}
-    with pytest.raises(ValueError, match="2 trials of 'none', all of which diverged"):
-        ran(tmp_path, tuned(pictures))
+    code, whole = ran(tmp_path, tuned(pictures))
+    assert code == 0 and whole["runs"] == []
+    text = (tmp_path / "results" / "table.md").read_text()
+    assert "No run has ended yet" in text
 
 
 def test_only_tunes_and_runs_the_methods_it_is_given(pictures, tmp_path, played):
@@ -170,8 +200,8 @@ def test_other_evaluation_images_change_nothing_of_the_tuning(
     found = []
     for folder in (pictures, other):
         made = recipe.parse(tuned(folder))
-        images = training.describe(made.task, plan.data(made, tuning=True), made.batch)
-        found.append({k: v for k, v in images.items() if k != "name"})
+        data_of = plan.data(made, tuning=True)
+        found.append(training.describe(made.task, data_of, made.batch))
     assert found[0] == found[1]
     whole = [
         training.describe(

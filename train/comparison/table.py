@@ -3,7 +3,7 @@
 import json
 
 from train.comparison.plan import TEACHER
-from train.comparison.record import BROKEN, DIVERGED, DONE
+from train.comparison.record import BROKEN, DIVERGED, DONE, changes
 from train.comparison.statistics import differences, estimate
 from train.comparison.tasks import TASKS
 
@@ -14,13 +14,22 @@ paired: the same seed gives every method the same initial student and the same b
 methods. The student of the last epoch is measured; nothing was chosen on the {measured}
 {apart}. Seconds are those of the training steps, the first of which trace the graph."""
 
+# Of recipes with a teacher.
+TAUGHT = """\
+All methods, the baseline included, see the same fixed views of the images; the teacher
+is one model, and intervals are over students of this teacher."""
 
-def table(recipe, record):
+# What a difference must not be made of. The rest is what methods may have of their own.
+SHARED = ("task", "data", "image_size", "student", "batch", "augment", "views")
+
+
+def table(recipe, record, lost=None):
     """Markdown of all runs that have ended.
 
     Args:
         recipe: `Recipe`.
         record: `Record`.
+        lost: Dictionary from the methods that are not going to be run to the reason.
 
     Returns:
         String.
@@ -37,7 +46,8 @@ def table(recipe, record):
     task = TASKS[recipe.task]
     words = {"apart": task.apart, "measured": task.measured, "units": task.units}
     lines += [NOTE.format(**words), ""]
-    unfinished = list(_unfinished(recipe, record))
+    lines += [TAUGHT, ""] if recipe.teacher is not None else []
+    unfinished = list(_unfinished(recipe, record, lost or {}))
     lines += [*unfinished, ""] if unfinished else []
     lines += _conditions(recipe, record, labels)
     return "\n".join(lines) + "\n"
@@ -55,11 +65,29 @@ def shown(recipe, record):
 
 def pairs(recipe, record):
     """What is compared with what: `(method, other)`, with the baseline first."""
-    labels = shown(recipe, record)
+    labels = [
+        label
+        for label in shown(recipe, record)
+        if label in recipe.methods or not apart(record, label, recipe.baseline)
+    ]
     found = [(label, recipe.baseline) for label in labels if label != recipe.baseline]
     others = {label: entry["against"] for label, entry in recipe.methods.items()}
     return found + [
         (label, others[label]) for label in labels if others.get(label) in labels
+    ]
+
+
+def apart(record, label, other):
+    """The settings for which runs of two methods cannot be compared, as a list."""
+    one, two = (record.settings.get(name, {}) for name in (label, other))
+    if not one or not two:
+        return []
+    # Either may be the older, which lacks an argument that a class got later.
+    return [
+        name
+        for name in SHARED
+        if changes(one.get(name), two.get(name))
+        and changes(two.get(name), one.get(name))
     ]
 
 
@@ -75,16 +103,18 @@ def _rows(recipe, record, labels):
     headings += [f"of the teacher's {merit}"] if taught else []
     yield row([*headings, "training"])
     yield row(["---"] + ["---:"] * len(headings))
+    compared = {one for one, other in pairs(recipe, record) if other == recipe.baseline}
     for label in [*([TEACHER] if taught else []), *labels]:
         cells = [label, _count(record, label)]
         if len(budgets) > 1:
             cells.append(f"{record.settings[label]['steps']:,}")
         for key, measure in task.measures.items():
             cells.append(measure.text(estimate(record.figures(label, key).values())))
-            plain = label in (recipe.baseline, TEACHER)
-            cells.append("" if plain else _gain(recipe, record, label, key))
+            gain = _gain(recipe, record, label, key) if label in compared else ""
+            cells.append(gain)
         if taught:
-            cells.append("" if label == TEACHER else _kept(record, label, task.merit))
+            of_it = label in (recipe.baseline, *compared)
+            cells.append(_kept(record, label, task.merit) if of_it else "")
         seconds = estimate(run["seconds"] for run in record.ended(label, DONE))
         cells.append("" if seconds is None else f"{seconds.mean:.0f} s")
         yield row(cells)
@@ -128,7 +158,7 @@ def _gain(recipe, record, label, key, other=None):
     return f"{text} ({len(gains)} seeds)" if lacks else text
 
 
-def _unfinished(recipe, record):
+def _unfinished(recipe, record, lost):
     for run in record.runs:
         if run["status"] != DONE:
             which = f"{run['label']}, seed {run['seed']}"
@@ -136,12 +166,16 @@ def _unfinished(recipe, record):
     for method in recipe.methods:
         ended = {run["seed"] for run in record.ended(method, DONE, DIVERGED, BROKEN)}
         seeds = [str(seed) for seed in recipe.seeds if seed not in ended]
-        if seeds:
+        if seeds and method in lost:
+            yield f"* {method}: {lost[method]}"
+        elif seeds:
             which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
             yield f"* {method}, {which}: not run yet"
     for method in shown(recipe, record):
         if method not in recipe.methods:
-            yield f"* {method}: no longer in the recipe"
+            names = ", ".join(apart(record, method, recipe.baseline))
+            why = f"; not comparable: it had another {names}" if names else ""
+            yield f"* {method}: no longer in the recipe{why}"
 
 
 def _conditions(recipe, record, labels):

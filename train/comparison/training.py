@@ -64,8 +64,8 @@ def describe(task, data, batch):
         batch: `{"classes", "per_class"}`.
 
     Returns:
-        Dictionary with `name`, `image_shape`, `steps_per_epoch`, `parts` and, for each
-        part, its `classes`, `images` and `fingerprint`.
+        Dictionary with `image_shape`, `steps_per_epoch`, `parts` and, for each part,
+        its `classes`, `images` and `fingerprint`.
     """
     training, measured = load(task, data)
     kind = TASKS[task]
@@ -73,7 +73,6 @@ def describe(task, data, batch):
     parts = {"training": training, where: measured}
     plan = kd.data.EpochPlan(training.labels, **batch)
     return {
-        "name": training.name,
         "image_shape": list(training.image_shape),
         "steps_per_epoch": plan.steps,
         "parts": list(parts),

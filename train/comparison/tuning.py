@@ -15,6 +15,9 @@ no part in it. **Bold** is the best mean {merit}, the first of equals: the compa
 uses it. {units}, with half the width of the 95 % t-interval over the seeds."""
 
 
+LOST = "a run of each of its trials diverged, and none could be chosen"
+
+
 def label(method, number):
     """What a trial is called; `number` is from 0."""
     return f"{method}, trial {number + 1}"
@@ -40,7 +43,8 @@ def settings(recipe, images):
 def chosen(recipe, record):
     """The best trial of each method whose trials have all ended.
 
-    A trial of which a run diverged is not chosen.
+    A trial of which a run diverged is not chosen, and a method that has no other is
+    left out: see `lost`.
 
     Args:
         recipe: `Recipe` with tuning.
@@ -48,24 +52,30 @@ def chosen(recipe, record):
 
     Returns:
         Dictionary from methods to numbers of trials, from 0.
-
-    Raises:
-        ValueError: If every trial of a method diverged.
     """
     found = {}
-    for method, entry in recipe.methods.items():
-        labels = [label(method, number) for number in range(len(entry["trials"]))]
-        if not all(_has_ended(recipe, record, name) for name in labels):
-            continue
-        means = [_mean(recipe, record, name) for name in labels]
-        if not any(mean is not None for mean in means):
-            raise ValueError(
-                "A trial must come to its end under every tuning seed to be chosen. "
-                f"Received: {len(labels)} trials of {method!r}, all of which diverged"
-            )
-        best = max(mean for mean in means if mean is not None)
-        found[method] = means.index(best)
+    for method, means in _tried(recipe, record):
+        there = [mean for mean in means if mean is not None]
+        if there:
+            found[method] = means.index(max(there))
     return found
+
+
+def lost(recipe, record):
+    """The methods whose trials have all ended, each with a run that diverged.
+
+    Args:
+        recipe: `Recipe` with tuning.
+        record: `Record` of the trials.
+
+    Returns:
+        List of methods.
+    """
+    return [
+        method
+        for method, means in _tried(recipe, record)
+        if all(mean is None for mean in means)
+    ]
 
 
 def table(recipe, record):
@@ -99,7 +109,17 @@ def table(recipe, record):
             count += f" + {failed} failed" if failed else ""
             said = f"`{json.dumps(trial)}`" if trial else "as it stands"
             lines.append(row([method, said, count, *cells]))
+    left_out = [f"* {method}: {LOST}" for method in lost(recipe, record)]
+    lines += ["", *left_out] if left_out else []
     return "\n".join(lines) + "\n"
+
+
+def _tried(recipe, record):
+    """Yields `(method, means)` of the methods whose trials have all ended."""
+    for method, entry in recipe.methods.items():
+        labels = [label(method, number) for number in range(len(entry["trials"]))]
+        if all(_has_ended(recipe, record, name) for name in labels):
+            yield method, [_mean(recipe, record, name) for name in labels]
 
 
 def _has_ended(recipe, record, name):
