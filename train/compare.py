@@ -30,8 +30,8 @@ def main(argv=None):
     from train.comparison.record import alone
 
     recipe = recipes.read(args.recipe)
-    _check(args, recipe)
     out = args.out or RESULTS / recipe.name
+    _check(args, recipe, _records(out))
     # TensorFlow reads it when it starts: the runs of --jobs need the GPU as well.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with alone(out):
@@ -53,12 +53,15 @@ def main(argv=None):
 
 def compare(args, recipe, out):
     """Runs what is missing; returns how many runs broke."""
-    from train.comparison import plan, tuning
+    from train.comparison import plan, teacher, tuning
 
     records = record, trials = _records(out)
     for method in args.again:
         count = sum(some.forget(method) for some in records)
         print(f"{count} runs of {method} are forgotten", flush=True)
+    if plan.TEACHER in args.again:
+        for some in records:
+            teacher.refuse_orphans(some)
 
     def report():
         _report(recipe, record, trials, out)
@@ -118,31 +121,41 @@ class _Stage:
     def run(self, settings, seeds):
         """Runs what is missing of labels x seeds; returns how many runs broke."""
         from train.comparison import plan, training
-        from train.comparison.record import DONE
+        from train.comparison.record import DONE, alone
 
         shape, classes = self.images["image_shape"], self.images["training"]["classes"]
         for label, (_, own) in settings.items():
             self.record.adopt(label, own)
             if not self.record.ended(label, DONE):  # Mistakes come before any run.
                 training.build(own, shape, classes, 0)
-        self.record.write()
-        self.report()
         only = self.args.only or self.recipe.methods
         chosen = {label: pair for label, pair in settings.items() if pair[0] in only}
         jobs = plan.grid(chosen, seeds, self.data)
         missing = [job for job in jobs if not self.record.has(job)]
+        taught = any(plan.TEACHER in job.settings for job in missing)
+        lesson = self._lesson() if taught else None
+        self.record.write()  # Nothing is, of what was forgotten, before all is checked.
+        self.report()
         print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are there", flush=True)
-        if any(plan.TEACHER in job.settings for job in missing):
-            missing = self._taught(missing)
-        return self._execute(missing, self.args.jobs)
+        if not taught:
+            return self._execute(missing, self.args.jobs)
+        with alone(RUNS / self.recipe.name):  # Students read there while they train.
+            return self._execute(self._taught(lesson, missing), self.args.jobs)
 
-    def _taught(self, jobs):
-        """The jobs with what the teacher says, which is trained if it has to be."""
-        from train.comparison import specification, teacher
+    def _lesson(self):
+        """The job that trains the teacher."""
+        from train.comparison import teacher
 
         folder = RUNS / self.recipe.name
         lesson = teacher.job(self.recipe, self.images, self.data, folder)
+        teacher.check(lesson, self.record)
         self.record.adopt(lesson.label, lesson.settings)
+        return lesson
+
+    def _taught(self, lesson, jobs):
+        """The jobs with what the teacher says, which is trained if it has to be."""
+        from train.comparison import specification, teacher
+
         if not teacher.is_there(lesson, self.record):
             teacher.forget_lessons(lesson)
             self._execute([lesson], 1)
@@ -230,7 +243,7 @@ def _command(args):
     return shlex.join(["python", "-m", "train.compare", named])
 
 
-def _check(args, recipe):
+def _check(args, recipe, records):
     from train.comparison import plan, tuning
 
     for flag in ("jobs", "seeds"):
@@ -243,8 +256,9 @@ def _check(args, recipe):
         for method, entry in recipe.methods.items()
         for number in range(len(entry.get("trials", ())))
     ]
-    for flag, more in (("only", []), ("again", [plan.TEACHER, *trials])):
-        known = [*recipe.methods, *more]
+    retired = [run["method"] for record in records for run in record.runs]
+    for flag, more in (("only", []), ("again", [plan.TEACHER, *trials, *retired])):
+        known = dict.fromkeys([*recipe.methods, *more])
         unknown = [name for name in getattr(args, flag) if name not in known]
         if unknown:
             raise ValueError(

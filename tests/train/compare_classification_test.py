@@ -70,6 +70,7 @@ def test_trials_are_chosen_by_accuracy_on_validation_images(
 
     played = Played(monkeypatch, outcome)
     monkeypatch.setattr("train.comparison.teacher.lessons", lambda *_: {"folder": ""})
+    monkeypatch.chdir(tmp_path)
     _, whole = ran(tmp_path, tuned(pictures), "--only", "none", "KD")
     assert list(whole["data"])[-2:] == ["training", "test"]
     assert played.jobs[-1].settings["optimizer"]["learning_rate"] == 0.1
@@ -103,7 +104,8 @@ def test_a_true_run_learns_from_the_layer_that_it_names(finished, pictures):
     inner = keras.saving.load_model(path, compile=False).layers[-1]
     assert inner.input_shape == (None, 20, 20, 1)
     pooled = keras.Model(inner.input, inner.get_layer("pooled").output)
-    lessons = {"folder": str(path.with_suffix("") / "pooled"), "weights": "w"}
+    cache = path.with_suffix("") / "pooled-2-views-seed-0"
+    lessons = {"folder": str(cache), "weights": "w"}
     data = plan.data(recipe.parse(classifiers(pictures)))
     job = plan.Job("L2", "L2", 0, whole["settings"]["L2"], data, lessons=lessons)
     images, _ = training.load("classification", data)
@@ -126,6 +128,7 @@ def test_methods_of_different_layers_have_lessons_of_their_own(
     figures = {"accuracy": 0.5, "cross_entropy": 1.0}
     played = Played(monkeypatch, lambda job: done(0.0) | {"figures": figures})
     monkeypatch.setattr("train.comparison.teacher.lessons", lessons)
+    monkeypatch.chdir(tmp_path)
     ran(tmp_path, classifiers(pictures, seeds=[0, 1]))
     folders = {job.label: job.lessons and job.lessons["folder"] for job in played.jobs}
     assert folders == {"teacher": None, "none": None, "KD": "None", "L2": "pooled"}

@@ -161,6 +161,20 @@ def test_the_teacher_has_a_row_and_the_students_their_share(tmp_path):
     assert len(picture(*made).axes[0].get_yticklabels()) == 1, "not the teacher"
 
 
+def test_of_two_teachers_the_one_of_the_recipes_seed_has_the_row(tmp_path):
+    teacher = {"backbone": "conv4", "dim": 12}
+    methods = {"none": {"methods": []}}
+    figures = {"teacher": (0.90, 0.95), "none": NONE}
+    for seed, said, row in ((0, "91.1 %", 90), (1, "86.3 %", 95)):
+        entry = {**teacher, "seed": seed}
+        made = recipe.parse(tiny("pictures", methods=methods, teacher=entry))
+        text = table(made, recorded(tmp_path, made, IMAGES, figures))
+        assert f"| {said} |" in text and text.count("\n| teacher | ") == 2
+        assert f"| teacher | 1 | {row}.00 |  | {row / 2:.2f} |  |  | 10 s |" in text
+        assert f"seed {seed} |" in text
+        (tmp_path / "runs.json").unlink()
+
+
 def test_a_method_is_compared_with_the_other_that_it_names(tmp_path):
     methods = {
         "none": {"methods": []},

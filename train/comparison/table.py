@@ -94,7 +94,7 @@ def apart(record, label, other):
 def _rows(recipe, record, labels):
     task = TASKS[recipe.task]
     budgets = {record.settings[label]["steps"] for label in labels}
-    taught = record.ended(TEACHER, DONE)
+    taught = _taught(recipe, record)
     headings = ["method", "runs"]
     headings += ["steps"] if len(budgets) > 1 else []
     for measure in task.measures.values():
@@ -104,7 +104,13 @@ def _rows(recipe, record, labels):
     yield row([*headings, "training"])
     yield row(["---"] + ["---:"] * len(headings))
     compared = {one for one, other in pairs(recipe, record) if other == recipe.baseline}
-    for label in [*([TEACHER] if taught else []), *labels]:
+    if taught:
+        cells = [TEACHER, "1"]
+        cells += [f"{record.settings[TEACHER]['steps']:,}"] if len(budgets) > 1 else []
+        for key, measure in task.measures.items():
+            cells += [measure.text(estimate([taught["figures"][key]])), ""]
+        yield row([*cells, "", f"{taught['seconds']:.0f} s"])
+    for label in labels:
         cells = [label, _count(record, label)]
         if len(budgets) > 1:
             cells.append(f"{record.settings[label]['steps']:,}")
@@ -113,8 +119,9 @@ def _rows(recipe, record, labels):
             gain = _gain(recipe, record, label, key) if label in compared else ""
             cells.append(gain)
         if taught:
+            whole = taught["figures"][task.merit]
             of_it = label in (recipe.baseline, *compared)
-            cells.append(_kept(record, label, task.merit) if of_it else "")
+            cells.append(_kept(record, label, task.merit, whole) if of_it else "")
         seconds = estimate(run["seconds"] for run in record.ended(label, DONE))
         cells.append("" if seconds is None else f"{seconds.mean:.0f} s")
         yield row(cells)
@@ -136,11 +143,18 @@ def _against(recipe, record):
         yield from rows
 
 
-def _kept(record, label, merit):
+def _taught(recipe, record):
+    """The finished run of the teacher, `None` where there is none."""
+    runs = record.ended(TEACHER, DONE)
+    if recipe.teacher is not None:
+        runs = [run for run in runs if run["seed"] == recipe.teacher["seed"]]
+    return runs[-1] if runs else None
+
+
+def _kept(record, label, merit, whole):
     """The mean's share of the teacher's figure of merit."""
     value = estimate(record.figures(label, merit).values())
-    (teacher,) = record.figures(TEACHER, merit).values()
-    return "" if value is None or not teacher else f"{100 * value.mean / teacher:.1f} %"
+    return "" if value is None or not whole else f"{100 * value.mean / whole:.1f} %"
 
 
 def _count(record, label):
@@ -195,7 +209,7 @@ def _conditions(recipe, record, labels):
     sizes = {f"{run['parameters']:,}" for run in runs}
     size = f", {' or '.join(sorted(sizes))} parameters" if sizes else ""
     yield row(["student", task.described(student) + size])
-    yield from _teacher(task, record, runs)
+    yield from _teacher(task, record, _taught(recipe, record), runs)
     yield row(
         [
             "budget",
@@ -232,9 +246,9 @@ def _conditions(recipe, record, labels):
         yield row([label, "; ".join(parts)])
 
 
-def _teacher(task, record, runs):
+def _teacher(task, record, taught, runs):
     """What the teacher is, and how much smaller the student."""
-    for taught in record.ended(TEACHER, DONE):
+    if taught:
         settings = record.settings[TEACHER]
         size = taught["parameters"]
         said = f"{task.described(settings['student'])}, {size:,} parameters"

@@ -1,6 +1,7 @@
 """The teacher of a comparison: trained once, asked once."""
 
 import pathlib
+import shlex
 import shutil
 
 import keras_distill as kd
@@ -29,6 +30,57 @@ def is_there(job, record):
     return record.has(job) and pathlib.Path(job.keep).is_file()
 
 
+def check(job, record):
+    """Refuses a teacher that would teach some students of a record, and not others.
+
+    Args:
+        job: Of the teacher.
+        record: `Record`.
+
+    Raises:
+        ValueError: If the record has one of another seed; if finished students learned
+            from one that would have to be trained anew.
+    """
+    seeds = [run["seed"] for run in record.ended(plan.TEACHER, DONE, DIVERGED)]
+    if seeds and job.seed not in seeds:
+        raise ValueError(
+            f"{plan.TEACHER!r} has a run in {record.path} of another seed. Change the "
+            "recipe back, give it another name, or forget this run: --again "
+            f"{plan.TEACHER}. Received: seed (was {seeds[-1]}, now {job.seed})"
+        )
+    if not record.has(job):
+        refuse_orphans(record)
+    learned = _learned(record, "label")
+    if learned and not is_there(job, record):
+        raise ValueError(
+            "Finished students learned from a teacher whose file is not on this "
+            "machine: copy it there, or let all of them learn from a new one: "
+            f"--again {shlex.join(learned)}. Received: no file {job.keep}"
+        )
+
+
+def refuse_orphans(record):
+    """Raises ValueError if finished students learned from a teacher not recorded."""
+    learned = _learned(record, "method")
+    if learned and not record.ended(plan.TEACHER, DONE, DIVERGED):
+        raise ValueError(
+            "A new teacher teaches all students: let those that learned from the "
+            f"former one be run again too: --again {plan.TEACHER} "
+            f"{shlex.join(learned)}. Received: their runs in {record.path}"
+        )
+
+
+def _learned(record, key):
+    """Who has learned from the teacher, by label or by method."""
+    return list(
+        dict.fromkeys(
+            run[key]
+            for run in record.runs
+            if "teacher" in run and run["label"] != plan.TEACHER
+        )
+    )
+
+
 def forget_lessons(job):
     """Removes what an earlier teacher of that name said."""
     shutil.rmtree(_folder(job), ignore_errors=True)
@@ -47,11 +99,16 @@ def lessons(job, record, views, layer=None):
         Dictionary for `plan.Job.lessons`.
 
     Raises:
-        ValueError: If the teacher's training diverged.
+        ValueError: If the teacher's training diverged; if its file holds other weights
+            than those that were recorded.
     """
     import keras
 
-    (run,) = record.ended(plan.TEACHER, DONE, DIVERGED, BROKEN)
+    (run,) = (
+        run
+        for run in record.ended(plan.TEACHER, DONE, DIVERGED, BROKEN)
+        if run["seed"] == job.seed
+    )
     if run["status"] != DONE:
         raise ValueError(
             "Nothing can be learned from a teacher whose training failed. "
@@ -60,11 +117,18 @@ def lessons(job, record, views, layer=None):
     images, _ = training.load(job.settings["task"], job.data)
     augment = specification.make_augment(job.settings["augment"])
     teacher = keras.saving.load_model(job.keep, compile=False)
+    if training.digest(teacher.get_weights()) != run["weights"]:
+        raise ValueError(
+            "The teacher must be the one that was recorded: bring its file back, or "
+            f"train another: --again {plan.TEACHER}. Received: {job.keep}, with other "
+            f"weights than {record.path} says"
+        )
     if layer is not None:
         path = training.layer_path(job.settings, teacher, layer)
         tapped = kd.models.tap(teacher, [path])
         teacher = keras.Model(tapped.input, tapped.output[path], name="teacher_layer")
-    folder = _folder(job) / (layer or "output").replace("/", ".")
+    what = (layer or "output").replace("/", ".")
+    folder = _folder(job) / f"{what}-{views['count']}-views-seed-{views['seed']}"
     kd.data.cache_embeddings(
         teacher, images, folder, views=kd.data.FixedViews(augment, **views)
     )

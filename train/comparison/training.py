@@ -201,7 +201,7 @@ def _run(job):
     if job.keep is not None:
         with atomic.file(job.keep) as temporary:
             student.save(temporary)
-        outcome["weights"] = _digest(student.get_weights())
+        outcome["weights"] = digest(student.get_weights())
     return outcome
 
 
@@ -218,7 +218,8 @@ def _batches(job, images):
     )
 
 
-def _digest(weights):
+def digest(weights):
+    """Hexadecimal digest of a list of arrays, as `get_weights` returns it."""
     whole = hashlib.blake2b(digest_size=8)
     for weight in weights:
         whole.update(weight.tobytes())
