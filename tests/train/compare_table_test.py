@@ -191,7 +191,7 @@ def test_a_method_is_compared_with_the_other_that_it_names(tmp_path):
     panel = picture(*made).axes[0]
     names = [label.get_text() for label in panel.get_yticklabels()]
     assert names == ["DSD", "MSD", "MSD against DSD"]
-    assert "above none, or the method named" in panel.get_xlabel()
+    assert "against none, or the method named" in panel.figure.get_suptitle()
     dots = [line.get_xdata() for line in panel.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(dots[2], 100 * np.subtract(better, DSD))
 
@@ -285,8 +285,8 @@ def test_the_page_of_classifiers_has_their_measures(tmp_path):
     ):
         assert said in text, said
     accuracy, loss = picture(made, record).axes
-    assert accuracy.get_xlabel() == "accuracy, points above none"
-    assert loss.get_xlabel() == "cross-entropy, nats above none"
+    assert accuracy.get_xlabel() == "accuracy, difference in points"
+    assert loss.get_xlabel() == "cross-entropy, difference in nats"
     colors = [p.lines[1].get_markeredgecolor() for p in (accuracy, loss)]
     assert colors == [BETTER, BETTER], "less is better of the second"
     assert WORSE not in colors

@@ -33,13 +33,13 @@ def picture(recipe, record):
     beside = f"{recipe.baseline}, or the method named" if others else recipe.baseline
     for panel, (key, measure) in zip(panels, task.measures.items(), strict=True):
         _draw(panel, gains[key], names, measure)
-        panel.set_xlabel(f"{measure.title}, {measure.unit} above {beside}")
+        panel.set_xlabel(f"{measure.title}, difference in {measure.unit}")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
     runs = max(len(seeds) for seeds in gains[task.merit].values())
     figure.suptitle(
-        f"{recipe.name}: a dot a seed (up to {runs}), mean and 95 % interval; "
-        "green better, red worse, grey undecided",
+        f"{recipe.name}, against {beside}\na dot a seed (up to {runs}), mean and 95 % "
+        "interval; green better, red worse, grey undecided",
         fontsize="medium",
     )
     return figure
