@@ -1,22 +1,10 @@
 """Two replicas make the update of one."""
 
-import os
-import subprocess
-import sys
-import textwrap
+from tests.two_replicas import same_update
 
 
 def test_two_replicas_make_the_update_of_one():
     program = """
-        import numpy as np, keras, tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-        )
-        import keras_distill as kd
-        from keras_distill import methods
-        from keras import layers
-
         rng = np.random.default_rng(0)
         images = rng.uniform(-1, 1, (16, 5)).astype("f4")
         labels = np.tile(np.arange(4), 4).astype("i4")
@@ -49,14 +37,8 @@ def test_two_replicas_make_the_update_of_one():
             return history, [v.numpy() for v in distiller.student.variables] + [
                 v.numpy() for v in distiller.trainable_variables
             ]
-
-        one = run(tf.distribute.OneDeviceStrategy("CPU:0"))
-        two = run(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for key in one[0]:
-            np.testing.assert_allclose(one[0][key], two[0][key], rtol=1e-4, err_msg=key)
-        for a, b in zip(one[1], two[1]):
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-        print("SAME")
+    """
+    afterwards = """
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
         with strategy.scope():
             distiller = kd.Distiller(net(4))
@@ -67,12 +49,6 @@ def test_two_replicas_make_the_update_of_one():
         except ValueError as refused:
             print(refused)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert "SAME" in done.stdout, done.stderr[-3000:]
+    printed = same_update(program, afterwards)
     # Keras would count it once for each replica.
-    assert "must return one value a row" in done.stdout
+    assert "must return one value a row" in printed

@@ -1,10 +1,5 @@
 """OBD-SD is the criterion of the authors, and trains inside `fit`."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import keras
 import numpy as np
 import pytest
@@ -16,6 +11,7 @@ from keras_distill import methods
 from keras_distill.callbacks import StudentSnapshot
 from keras_distill.methods import obd_sd
 from keras_distill.methods.obd_sd import batch_diffusion, diffusion_kl
+from tests.two_replicas import same_update
 
 EXAMPLES = [
     methods.OBDSD(
@@ -662,13 +658,6 @@ def test_an_interrupted_run_resumes_from_its_weights_bit_for_bit(tmp_path):
 
 def test_two_replicas_make_the_update_of_one():
     program = """
-        import numpy as np, keras, tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-        )
-        import keras_distill as kd
-
         rng = np.random.default_rng(0)
         images = rng.uniform(-1, 1, (16, 5)).astype("f4")
         labels = np.tile(np.arange(4), 4).astype("i4")
@@ -691,19 +680,5 @@ def test_two_replicas_make_the_update_of_one():
             history = distiller.fit(data, epochs=3, verbose=0).history
             assert method.ramp.numpy() > 0.6 and history["obd_sd_distillation"][-1] > 0
             return history, student.get_weights() + method.snapshot.get_weights()
-
-        one = run(tf.distribute.OneDeviceStrategy("CPU:0"))
-        two = run(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for key in one[0]:
-            np.testing.assert_allclose(one[0][key], two[0][key], rtol=1e-4, err_msg=key)
-        for a, b in zip(one[1], two[1], strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-        print("SAME")
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert "SAME" in done.stdout, done.stderr[-3000:]
+    same_update(program)

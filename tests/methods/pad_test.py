@@ -2,10 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
-import textwrap
 
 import keras
 import numpy as np
@@ -22,6 +18,7 @@ from keras_distill.methods.pad import (
 )
 from keras_distill.methods.rkd_distance import rkd_distance
 from keras_distill.tflite.graph import read_graph
+from tests.two_replicas import same_update
 
 EXAMPLES = [
     methods.PAD(
@@ -608,15 +605,6 @@ def test_a_loaded_distiller_trains_on_bit_by_bit(tmp_path, steps):
 
 def test_two_replicas_make_the_update_of_one():
     program = """
-        import numpy as np, keras, tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-        )
-        import keras_distill as kd
-        from keras_distill import methods
-        from keras import layers
-
         rng = np.random.default_rng(0)
         images = rng.uniform(-1, 1, (16, 5)).astype("f4")
         data = tf.data.Dataset.from_tensor_slices((images, np.arange(16)))
@@ -642,24 +630,10 @@ def test_two_replicas_make_the_update_of_one():
                     v.assign(weights.normal(size=v.shape))
             history = distiller.fit(data, verbose=0).history
             steps = [int(pad.steps.numpy()) for pad in pads]
-            return history, steps, [v.numpy() for v in distiller.variables]
-
-        one = run(tf.distribute.OneDeviceStrategy("CPU:0"))
-        two = run(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for key in one[0]:
-            np.testing.assert_allclose(one[0][key], two[0][key], rtol=1e-4, err_msg=key)
-        assert one[1] == two[1] == [6, 6]
-        for a, b in zip(one[2], two[2], strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-        print("SAME")
+            assert steps == [6, 6]
+            return history, [v.numpy() for v in distiller.variables]
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert "SAME" in done.stdout, done.stderr[-3000:]
+    same_update(program)
 
 
 def test_head_and_projection_never_reach_the_exported_student():

@@ -1,10 +1,5 @@
 """What every term promises that compares a student with a teacher."""
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import keras
 import numpy as np
 import pytest
@@ -14,6 +9,7 @@ from keras import layers
 import keras_distill as kd
 from keras_distill import methods
 from keras_distill.models.tap import tap
+from tests.two_replicas import same_update
 
 EXAMPLES = []
 
@@ -353,11 +349,6 @@ def test_layers_of_nested_models_are_reached_by_path_and_others_listed(side):
 
 def test_two_replicas_make_the_update_of_one():
     program = """
-        import numpy as np, keras, tensorflow as tf
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
-        )
         from tests.methods import teacher_terms_contract_test as contract
 
         def run(strategy):
@@ -370,19 +361,5 @@ def test_two_replicas_make_the_update_of_one():
                     v.assign(weights.normal(size=v.shape) / 2)
             history = model.fit(contract.DATA.repeat(2), verbose=0).history
             return history, [v.numpy() for v in trained]
-
-        one = run(tf.distribute.OneDeviceStrategy("CPU:0"))
-        two = run(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for key in one[0]:
-            np.testing.assert_allclose(one[0][key], two[0][key], rtol=1e-4, err_msg=key)
-        for a, b in zip(one[1], two[1], strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-        print("SAME")
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-    )
-    assert "SAME" in done.stdout, done.stderr[-3000:]
+    same_update(program)
