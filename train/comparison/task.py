@@ -1,7 +1,9 @@
 """What a student is for: everything that a comparison asks of that."""
 
+import abc
 
-class Task:
+
+class Task(abc.ABC):
     """Base of the tasks of a comparison.
 
     Attributes:
@@ -31,6 +33,7 @@ class Task:
         """The name of the figure of merit."""
         return next(iter(self.measures))
 
+    @abc.abstractmethod
     def load(self, path, image_size, **parts):
         """The images to train on and those to measure on.
 
@@ -44,16 +47,16 @@ class Task:
         Returns:
             `(training, measured)`, both `ImageSet`.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def said(self, part):
         """A value of `measured_by` or `validated_by`, in words; of `None` nothing."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def described(self, student):
         """A student's specification in words."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def model(self, image_shape, classes, student):
         """A student: a `keras.Model` with a layer `features`.
 
@@ -62,24 +65,24 @@ class Task:
             classes: Number of training classes.
             student: Dictionary of the `student_fields`.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def width(self, classes, student):
         """How many numbers a student gives for an image."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def resolved_loss(self, name, options):
         """The specification of a loss, `{"class": name, **arguments}`, completed.
 
         Raises:
             ValueError: If the task has no such loss, or the loss no such option.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def make_loss(self, spec, classes):
         """The loss of a specification, for a training set of so many classes."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def figures(self, said, labels):
         """What is measured.
 
@@ -90,4 +93,3 @@ class Task:
         Returns:
             Dictionary of floats, with all of `measures`.
         """
-        raise NotImplementedError
