@@ -205,12 +205,12 @@ class Distiller(keras.Model):
         if self._compile_loss is None and not self.losses and self.methods:
             total = ops.zeros(())
         else:
-            self._refuse_scalars(labels, outputs)
+            replicas.refuse_scalars(self.loss, labels, outputs)
             total = super().compute_loss(x, labels, outputs, sample_weight, training)
             # A student in half precision whose layers add losses makes it half, too.
             total = ops.cast(total, "float32")
             self._track_base(total, ops.shape(embeddings)[0])
-        weights = self._row_weights(sample_weight)
+        weights = fields.embedding_weights(sample_weight, self.student)
         for method in self.methods:
             batch = Batch(labels, targets, embeddings, rows[method.name], training)
             for name, term in method.terms(batch).items():
@@ -223,29 +223,21 @@ class Distiller(keras.Model):
                     total += ops.cast(term.weight * value, "float32") / replicas.count()
         return total
 
-    def _row_weights(self, sample_weight):
-        """Of the weights of several outputs, those of the embedding."""
-        weights = keras.tree.flatten(sample_weight)
-        if len(weights) < 2:
-            return weights[0] if weights else None
-        layers = [output._keras_history.operation for output in self.student.outputs]
-        return weights[[layer.name for layer in layers].index("embedding")]
-
     def _views(self, x, y_pred, training):
         """Student and teacher on this replica's images."""
         first = keras.tree.flatten(y_pred)[0]
+        images = fields.student_images(x, self.student)
         layers = getattr(first, "_keras_distill_layers", None)
         if layers is None and self._student_view() is not None:
             # Predictions from elsewhere: Keras's symbolic dry run before the first
             # step, or a caller's own. A training step never comes here.
-            layers = self._student_view()(fields.student_images(x, self.student))
+            layers = self._student_view()(images)
         layers = layers or {}
-        said, teacher_layers = self._ask_teacher(x)
         embeddings = layers.get("embedding", first)
-        images = fields.student_images(x, self.student)
-        return Views(embeddings, layers, said, teacher_layers, training, images)
+        teacher = self._ask_teacher(x, images)
+        return Views(embeddings, layers, *teacher, training, images)
 
-    def _ask_teacher(self, inputs):
+    def _ask_teacher(self, inputs, images):
         if not any(method.needs_teacher for method in self.methods):
             return None, {}
         view = self._teacher_view()
@@ -266,29 +258,7 @@ class Distiller(keras.Model):
                 "distiller does not bring it. Call `distiller.set_teacher(...)` or put "
                 "'teacher_embedding' into the inputs. Received: teacher=None"
             )
-        images = given.get("teacher_image", fields.student_images(inputs, self.student))
-        return view(images)
-
-    def _refuse_scalars(self, labels, outputs):
-        """Raises on several replicas if Keras would count a loss once for each.
-
-        It divides means over rows by the number of replicas, but not a loss that
-        comes as one number, which it cannot tell from a part of one.
-        """
-        if replicas.count() == 1 or self._compile_loss is None:
-            return
-        losses = keras.tree.flatten(self.loss)
-        pairs = zip(
-            keras.tree.flatten(labels), keras.tree.flatten(outputs), strict=False
-        )
-        for loss, (label, output) in zip(losses, pairs, strict=False):
-            compute = getattr(loss, "call", loss)
-            if callable(compute) and not compute(label, output).shape.rank:
-                raise ValueError(
-                    "On several replicas a loss must return one value a row, "
-                    "(batch,), not a scalar. "
-                    f"Received: loss={getattr(loss, 'name', loss)!r}"
-                )
+        return view(given.get("teacher_image", images))
 
     def _track_base(self, total, rows):
         if self._compile_loss is None:
@@ -315,15 +285,7 @@ class Distiller(keras.Model):
             ValueError: If a method cannot work with `loss`; or, under a strategy of
                 several replicas, if a loss is not a mean over the batch.
         """
-        strategy = self.distribute_strategy
-        for criterion in keras.tree.flatten(loss):
-            reduction = getattr(criterion, "reduction", None)
-            if strategy.num_replicas_in_sync > 1 and reduction in ("sum", "none"):
-                raise ValueError(
-                    "Losses are computed on the gathered batch of all replicas, and "
-                    "have to be means over it: use the default reduction. "
-                    f"Received: loss={criterion.name!r} with reduction={reduction!r}"
-                )
+        replicas.refuse_sums(self.distribute_strategy, loss)
         for method in self.methods:
             method.take_criterion(loss)
         criteria = keras.tree.flatten(loss)

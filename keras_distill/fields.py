@@ -1,5 +1,7 @@
 """What of a batch is whose: images for the student, labels for the loss."""
 
+import keras
+
 
 def student_images(inputs, student):
     """The part of a batch's inputs that the student takes.
@@ -50,3 +52,17 @@ def labels(targets, y_pred):
             f"Received: keys={sorted(targets)}"
         )
     return targets["label"]
+
+
+def embedding_weights(sample_weight, student):
+    """Of the sample weights of several outputs, those of the embedding.
+
+    Args:
+        sample_weight: `(batch,)`, `None`, or one of these for each output.
+        student: A `keras.Model`; of several outputs, the layer `embedding` is meant.
+    """
+    weights = keras.tree.flatten(sample_weight)
+    if len(weights) < 2:
+        return weights[0] if weights else None
+    layers = [output._keras_history.operation for output in student.outputs]
+    return weights[[layer.name for layer in layers].index("embedding")]
