@@ -101,12 +101,17 @@ class _Stage:
     """Trials on a part of the training, or the grid on what was put aside."""
 
     def __init__(self, args, recipe, data, record, report):
-        from train.comparison import training
+        from train.comparison import plan, training
 
         print(f"Reading {data['path']}", flush=True)
         self.args, self.recipe, self.data = args, recipe, data
         self.record, self.report = record, report
         self.images = images = training.describe(recipe.task, data, recipe.batch)
+        if recipe.trunk is not None:
+            other = plan.trunk_data(recipe)
+            print(f"Reading {other['path']}", flush=True)
+            said = training.describe(recipe.task, other, recipe.batch)
+            self.images = {**images, plan.TRUNK: said}
         self.tuning_seeds = recipe.tuning and recipe.tuning["seeds"]
         record.head = {
             "name": recipe.name,
@@ -116,6 +121,7 @@ class _Stage:
                 "name": recipe.data,
                 **{part: images[part] for part in ("image_shape", *images["parts"])},
             },
+            **{key: record.head[key] for key in [plan.TRUNK] if key in record.head},
         }
 
     def run(self, settings, seeds):
@@ -134,13 +140,51 @@ class _Stage:
         missing = [job for job in jobs if not self.record.has(job)]
         taught = any(plan.TEACHER in job.settings for job in missing)
         lesson = self._lesson() if taught else None
+        for job in [*missing, *([lesson] if taught else [])]:
+            self._trunk(job)
         self.record.write()  # Nothing is, of what was forgotten, before all is checked.
         self.report()
         print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are there", flush=True)
-        if not taught:
+        if not taught and self.recipe.trunk is None:
             return self._execute(missing, self.args.jobs)
         with alone(RUNS / self.recipe.name):  # Students read there while they train.
-            return self._execute(self._taught(lesson, missing), self.args.jobs)
+            missing = self._begun(missing)
+            if taught:
+                missing = self._taught(*self._begun([lesson]), missing)
+            return self._execute(missing, self.args.jobs)
+
+    def _trunk(self, job):
+        """The job that trains the trunk which another begins with, checked; or None."""
+        from train.comparison import plan, trunk
+
+        settings = job.settings.get(plan.TRUNK)
+        if settings is None:
+            return None
+        data, folder = plan.trunk_data(self.recipe), RUNS / self.recipe.name
+        begin = trunk.job(settings, data, folder)
+        trunk.check(begin, settings, self.record)
+        return begin
+
+    def _begun(self, jobs):
+        """The jobs with the trunks they begin with, trained if they have to be."""
+        from train.comparison import plan, training, trunk, workers
+
+        found = []
+        for job in jobs:
+            begin = self._trunk(job)
+            if begin is not None:
+                outcome = trunk.outcome(begin)
+                if outcome is None:
+                    ((_, outcome),) = workers.execute([begin], 1, training.run)
+                    trunk.keep(begin, outcome)
+                    print(f"trunk: {_said(self.recipe, outcome)}", flush=True)
+                who = plan.TEACHER if job.label == plan.TEACHER else "student"
+                kept = {key: outcome[key] for key in ("figures", "seconds", "weights")}
+                self.record.head.setdefault(plan.TRUNK, {})[who] = kept
+                begins = {"path": begin.keep, "weights": outcome["weights"]}
+                job = dataclasses.replace(job, trunk=begins)
+            found.append(job)
+        return found
 
     def _lesson(self):
         """The job that trains the teacher."""

@@ -30,7 +30,7 @@ def test_the_recipes_of_the_project_are_valid(path):
     found = recipe.read(path)
     assert found.name == path.stem
     for name in found.methods:
-        plan.settings(found, name, IMAGES)
+        plan.settings(found, name, {**IMAGES, plan.TRUNK: IMAGES})
 
 
 @pytest.mark.parametrize(

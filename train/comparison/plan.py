@@ -7,7 +7,7 @@ import math
 from train.comparison import specification
 from train.comparison.tasks import TASKS
 
-TEACHER = "teacher"
+TEACHER, TRUNK = "teacher", "trunk"
 OPTIMIZER = ("learning_rate", "weight_decay")
 
 
@@ -24,6 +24,8 @@ class Job:
         keep: Path to save the student to, `None` to let it go.
         lessons: Folder of what is cached of the teacher, and a digest of its
             `weights`; `None` for what learns from no teacher.
+        trunk: Path of the model whose trunk the student begins with, and a digest of
+            its `weights`; `None` to begin by chance.
     """
 
     label: str
@@ -33,6 +35,7 @@ class Job:
     data: dict
     keep: str | None = None
     lessons: dict | None = None
+    trunk: dict | None = None
 
 
 def data(recipe, path=None, tuning=False):
@@ -52,13 +55,25 @@ def data(recipe, path=None, tuning=False):
     }
 
 
+def trunk_data(recipe):
+    """The same of a recipe's trunk."""
+    task = TASKS[recipe.task]
+    return {
+        "path": recipe.trunk["data"],
+        "image_size": recipe.image_size,
+        task.measured_by: recipe.trunk[task.measured_by],
+        task.validated_by: None,
+    }
+
+
 def settings(recipe, method, images, trial=None, budget=None):
     """Everything that determines the runs of a method, but for the seed.
 
     Args:
         recipe: `Recipe`.
         method: Name of one of its methods.
-        images: What `training.describe` returned.
+        images: What `training.describe` returned; of a recipe with a trunk, also
+            under `"trunk"` what it says of the data of that.
         trial: Dictionary of overrides; see `with_trial`.
         budget: Replaces that of recipe and method.
 
@@ -72,6 +87,7 @@ def settings(recipe, method, images, trial=None, budget=None):
     entry = with_trial(recipe.methods[method], trial or {}, method)
     budget = budget or entry["budget"] or recipe.budget
     found = _settings(recipe, images, recipe.student, entry, budget)
+    found |= _trunk_settings(recipe, images, "student", recipe.student)
     if recipe.teacher is not None:
         # All learn from the same fixed views, whether from the teacher or not.
         count = recipe.teacher["views"] if recipe.augment is not None else 1
@@ -100,7 +116,20 @@ def teacher_settings(recipe, images):
     if entry["image_size"] not in (None, recipe.image_size):
         student["image_size"] = entry["image_size"]
     budget = entry["budget"] or recipe.budget
-    return _settings(recipe, images, student, entry, budget)
+    found = _settings(recipe, images, student, entry, budget)
+    return found | _trunk_settings(recipe, images, TEACHER, student)
+
+
+def _trunk_settings(recipe, images, who, student):
+    """What determines the trunk of the student or the teacher, if it has one."""
+    entry = recipe.trunk
+    if entry is None or who not in entry["of"]:
+        return {}
+    head = {name: entry[name] for name in TASKS[recipe.task].student_fields[1:]}
+    budget = entry["budget"] or recipe.budget
+    own = {"backbone": student["backbone"], **head}
+    found = _settings(recipe, images[TRUNK], own, entry, budget)
+    return {TRUNK: {**found, "path": entry["data"], "seed": entry["seed"]}}
 
 
 def _settings(recipe, images, student, entry, budget):

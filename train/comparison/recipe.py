@@ -48,6 +48,11 @@ class Recipe:
             pixels that it enlarges the student's images to; `loss`, `loss_options`,
             `budget`, `optimizer` and `methods`, as of a method; `seed`; and `views`,
             the augmentations of each image that it is asked about.
+        trunk: `None`, or what students begin with instead of chance: a dictionary of
+            the `data` that it is trained on beforehand (and `eval_classes` or
+            `test_share` of these), `dim` of an embedder; `loss`, `loss_options`,
+            `budget`, `optimizer` and `methods`, as of a method; `seed`; and `of`, which
+            of `"student"` and `"teacher"` begin with one, each of its own backbone.
         about: A sentence for the table.
     """
 
@@ -69,6 +74,7 @@ class Recipe:
     test_share: float | None = None
     tuning: dict | None = None
     teacher: dict | None = None
+    trunk: dict | None = None
     about: str = ""
 
 
@@ -95,7 +101,7 @@ def parse(raw):
     required = {field.name for field in dataclasses.fields(Recipe)}
     required -= {other.measured_by for other in TASKS.values()}
     required.add(task.measured_by)
-    optional = {"tuning", "teacher", "about", "loss_options", *task.optional}
+    optional = {"tuning", "teacher", "trunk", "about", "loss_options", *task.optional}
     required -= {*optional, "budget"}
     _fields(raw, "recipe", required, {*optional, "steps", "epochs"})
     name = _text(raw["name"], "name")
@@ -121,6 +127,7 @@ def parse(raw):
         methods=_methods(raw["methods"]),
         tuning=_tuning(raw.get("tuning"), task),
         teacher=_teacher(raw.get("teacher"), task),
+        trunk=_trunk(raw.get("trunk"), task),
         about=_text(raw.get("about", " "), "about").strip(),
         **_part(raw, task.measured_by),
     )
@@ -264,20 +271,53 @@ def _teacher(raw, task):
     student = {name: raw[name] for name in task.student_fields}
     return {
         **_student(student, "teacher", task),
-        "image_size": None,
-        "loss": None,
-        **{
-            name: check(raw[name], f"teacher.{name}")
-            for name, check in (("image_size", _count), ("loss", _text))
-            if name in raw
-        },
-        "loss_options": _options(raw.get("loss_options", {}), "teacher.loss_options"),
-        "methods": [_specification(s, "teacher") for s in raw.get("methods", [])],
-        "budget": _budget(raw, "teacher", needed=False),
-        "optimizer": _optimizer(raw.get("optimizer", {}), "teacher.optimizer"),
-        "seed": _count(raw.get("seed", 0), "teacher.seed", least=0),
+        "image_size": _if_given(raw, "image_size", _count, "teacher"),
+        **_beforehand(raw, "teacher"),
         "views": _count(raw.get("views", 8), "teacher.views"),
     }
+
+
+def _trunk(raw, task):
+    if raw is None:
+        return None
+    head = set(task.student_fields) - {"backbone"}
+    part = {task.measured_by}
+    _fields(
+        raw,
+        "trunk",
+        {"data", *head, *(part - {*task.optional})},
+        {"of", "loss", "loss_options", "methods", "steps", "epochs"}
+        | {"optimizer", "seed", *part},
+    )
+    of = raw.get("of", ["student"])
+    if not isinstance(of, list) or not of or not {*of} <= {"student", "teacher"}:
+        raise ValueError(
+            "`trunk.of` must be a list of 'student', 'teacher' or both. "
+            f"Received: trunk.of={of!r}"
+        )
+    return {
+        "data": _text(raw["data"], "trunk.data"),
+        **{name: _count(raw[name], f"trunk.{name}") for name in head},
+        **_part(raw, task.measured_by, "trunk."),
+        **_beforehand(raw, "trunk"),
+        "of": of,
+    }
+
+
+def _beforehand(raw, where):
+    """How something is trained that is there before the methods are compared."""
+    return {
+        "loss": _if_given(raw, "loss", _text, where),
+        "loss_options": _options(raw.get("loss_options", {}), f"{where}.loss_options"),
+        "methods": [_specification(s, where) for s in raw.get("methods", [])],
+        "budget": _budget(raw, where, needed=False),
+        "optimizer": _optimizer(raw.get("optimizer", {}), f"{where}.optimizer"),
+        "seed": _count(raw.get("seed", 0), f"{where}.seed", least=0),
+    }
+
+
+def _if_given(raw, name, check, where):
+    return check(raw[name], f"{where}.{name}") if name in raw else None
 
 
 def _object(pairs):

@@ -2,7 +2,7 @@
 
 import json
 
-from train.comparison.plan import TEACHER
+from train.comparison.plan import TEACHER, TRUNK
 from train.comparison.record import BROKEN, DIVERGED, DONE, changes
 from train.comparison.statistics import differences, estimate
 from train.comparison.tasks import TASKS
@@ -20,7 +20,7 @@ All methods, the baseline included, see the same fixed views of the images; the 
 is one model, and intervals are over students of this teacher."""
 
 # What a difference must not be made of. The rest is what methods may have of their own.
-SHARED = ("task", "data", "image_size", "student", "batch", "augment", "views")
+SHARED = ("task", "data", "image_size", "student", "trunk", "batch", "augment", "views")
 
 
 def table(recipe, record, lost=None):
@@ -209,6 +209,7 @@ def _conditions(recipe, record, labels):
     sizes = {f"{run['parameters']:,}" for run in runs}
     size = f", {' or '.join(sorted(sizes))} parameters" if sizes else ""
     yield row(["student", task.described(student) + size])
+    yield from _trunks(task, record, settings)
     yield from _teacher(task, record, _taught(recipe, record), runs)
     yield row(
         [
@@ -244,6 +245,25 @@ def _conditions(recipe, record, labels):
                 said = _call(value) if name == "loss" else f"`{json.dumps(value)}`"
                 parts.append(f"{name} {said}")
         yield row([label, "; ".join(parts)])
+
+
+def _trunks(task, record, settings):
+    """What students, and the teacher, began with."""
+    taught = record.settings.get(TEACHER, {})
+    for who, own in (("student", settings), (TEACHER, taught)):
+        if TRUNK not in own:
+            continue
+        entry, said = own[TRUNK], record.head[TRUNK][who]
+        measure = task.measures[task.merit]
+        merit = measure.text(estimate([said["figures"][task.merit]]))
+        yield row(
+            [
+                f"trunk of the {who}",
+                f"{task.described(entry['student'])}: {entry['steps']:,} steps on "
+                f"`{entry['path']}`, {merit} {measure.title} on what it did not see "
+                f"there, seed {entry['seed']}",
+            ]
+        )
 
 
 def _teacher(task, record, taught, runs):

@@ -11,7 +11,7 @@ import platform
 import keras_distill as kd
 from keras_distill import atomic
 from train import optimization, run_folder
-from train.comparison import plan, specification
+from train.comparison import plan, specification, trunk
 from train.comparison.record import DIVERGED, DONE
 from train.comparison.tasks import TASKS
 
@@ -179,6 +179,8 @@ def _run(job):
     training, measured = load(settings["task"], job.data)
     classes = len(training.class_names)
     distiller = build(settings, training.image_shape, classes, job.seed)
+    if job.trunk is not None:
+        trunk.take(job.trunk["path"], distiller.student)
     history = distiller.fit(
         _batches(job, training),
         epochs=settings["epochs"],
@@ -198,6 +200,8 @@ def _run(job):
     }
     if job.lessons is not None:
         outcome["teacher"] = job.lessons["weights"]
+    if job.trunk is not None:
+        outcome["trunk"] = job.trunk["weights"]
     if job.keep is not None:
         with atomic.file(job.keep) as temporary:
             student.save(temporary)
