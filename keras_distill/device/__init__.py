@@ -8,6 +8,7 @@ from keras_distill.device.bundle_error import BundleError
 from keras_distill.device.embedder import Embedder
 from keras_distill.device.read_image import read_image
 from keras_distill.device.runtime import RUNTIMES
+from keras_distill.device.scorer import Scorer
 
 __all__ = [
     "RUNTIMES",
@@ -15,6 +16,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Embedder",
+    "Scorer",
     "open_bundle",
     "read_image",
 ]

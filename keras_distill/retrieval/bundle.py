@@ -15,7 +15,7 @@ from keras_distill.device.manifest import FORMAT_VERSION, NAME, file_facts
 from keras_distill.device.scann_folder import ROWS, has_scann
 from keras_distill.retrieval.exact_search import exact_search
 from keras_distill.retrieval.scann_index import build_index, index_kind
-from keras_distill.tflite.verify import keras_embeddings
+from keras_distill.tflite.from_keras import keras_rows
 from keras_distill.version import __version__
 
 FILES = {"float32": "embed_f32.tflite", "int8": "embed_int8.tflite"}
@@ -214,7 +214,7 @@ def _embedded(student, embedders, catalogue, report):
     done = 0
     for start in range(0, len(catalogue), BATCH):
         images = catalogue.read(range(start, min(start + BATCH, len(catalogue))))
-        rows["keras"].append(keras_embeddings(student, images))
+        rows["keras"].append(keras_rows(student, images))
         for name, embedder in embedders.items():
             rows[name].append(embedder.embed(images))
         done += len(images)

@@ -43,7 +43,7 @@ _INT8 = _ENDS | {
 }
 
 
-def quantize_trunk(model, calibration):
+def quantize_trunk(model, calibration, float_head=False):
     """Quantises the trunk of a float .tflite to int8.
 
     Weights are symmetric int8 with one scale a channel, activations int8 with one
@@ -56,16 +56,21 @@ def quantize_trunk(model, calibration):
         calibration: uint8 array `(count, height, width, channels)`, real images of
             the kind that will be embedded. 50 are the least that gives a minimum
             cosine above 0.99, 200 to 1000 are better.
+        float_head: Whether the last operator that holds weights, and what follows
+            it, stays in float. Defaults to `False`.
 
     Returns:
         Bytes of the quantised .tflite, of the same signature.
+
+    Raises:
+        ValueError: If nothing would be left to quantise before a float head.
     """
     from ai_edge_quantizer import quantizer
 
     model = _with_unique_names(model)
     ranges = activation_ranges(model, calibration)
     worker = quantizer.Quantizer(bytearray(model))
-    for name, operator in trunk(read_graph(model)):
+    for name, operator in trunk(read_graph(model), float_head):
         worker.add_static_config(
             # The quantizer searches the names of all outputs, each ended by ";".
             regex=f"^{re.escape(name)};",
@@ -82,7 +87,7 @@ def quantize_trunk(model, calibration):
     return serialize(parse(result.quantized_model))
 
 
-def trunk(graph):
+def trunk(graph, float_head=False):
     """Which operators of a float graph become int8.
 
     Those that hold weights, and those that int8 kernels exist for and that lie
@@ -90,27 +95,47 @@ def trunk(graph):
 
     Args:
         graph: A `Graph`.
+        float_head: See `quantize_trunk`.
 
     Returns:
         List of `(name of the first output tensor, operator name)`, in graph order.
     """
-    producer = {out: op for op in graph.operators for out in op.outputs}
+    operators = _without_head(graph) if float_head else graph.operators
+    producer = {out: op for op in operators for out in op.outputs}
     behind = set()  # tensors with weights above them
-    for op in graph.operators:
+    for op in operators:
         if op.name in WEIGHTED or behind.intersection(op.inputs):
             behind.update(op.outputs)
     before = set()  # tensors with weights or pooling below them
-    for op in reversed(graph.operators):
+    for op in reversed(operators):
         if op.name in _ENDS or before.intersection(op.outputs):
             before.update(i for i in op.inputs if i in producer)
     chosen = []
-    for op in graph.operators:
+    for op in operators:
         inner = behind.intersection(op.inputs) and (
             op.name in _ENDS or before.intersection(op.outputs)
         )
         if op.name in WEIGHTED or (op.name in _INT8 and inner):
             chosen.append((graph.tensors[op.outputs[0]].name, op.name))
     return chosen
+
+
+def _without_head(graph):
+    """The operators before the last that holds weights, and beside it."""
+    weighted = [op for op, _, _ in graph.weighted()]
+    if len(weighted) < 2:
+        raise ValueError(
+            "With its head in float, a network needs two operators with weights to be "
+            f"quantised at all. Received: {[op.name for op in weighted]}"
+        )
+    head = set(weighted[-1].outputs)
+    kept = []
+    for op in graph.operators:
+        if head.intersection((*op.inputs, *op.outputs)):
+            head.update(op.outputs)
+        else:
+            kept.append(op)
+    return kept
 
 
 def activation_ranges(model, images):

@@ -6,8 +6,9 @@ class VerificationError(ValueError):
 
     Args:
         message: String, what was expected and what was found.
-        check: String, the name of the check: one of `keras_distill.tflite.CHECKS`,
-            or `"recall"`, which `keras_distill.retrieval.write_bundle` adds.
+        check: String, the name of the check: one of `keras_distill.tflite.CHECKS`
+            or `SCORER_CHECKS`, or `"recall"`, which
+            `keras_distill.retrieval.write_bundle` adds.
     """
 
     def __init__(self, message, check):

@@ -13,6 +13,7 @@ from keras_distill.device.quiet import without_chatter
 from keras_distill.layers import L2Normalization
 from keras_distill.tflite.graph import parse, serialize
 from keras_distill.tflite.quantize import activation_ranges
+from keras_distill.tflite.structure import RATIO_FROM_BYTES
 from tests import tiny_embedder
 
 
@@ -154,7 +155,7 @@ def test_ratio__hardly_smaller_than_the_float_file(images):
     refused("ratio", message, model, images, **sizes, max_ratio=0.2)
     tflite.verify(model, tiny_embedder.student(), images, **sizes)
     # Names and scales outweigh the weights of a very small file: not compared.
-    small = float_model[: tflite.verify.__globals__["RATIO_FROM_BYTES"] - 1]
+    small = float_model[: RATIO_FROM_BYTES - 1]
     sizes["reference"] = small
     tflite.verify(model, tiny_embedder.student(), images, **sizes, max_ratio=0.2)
 

@@ -1,0 +1,184 @@
+"""What must hold of a converted graph before anything is run through it."""
+
+import numpy as np
+
+from keras_distill.tflite.from_keras import INPUT
+from keras_distill.tflite.op_versions import NEWEST_VERSION, OLDEST_RUNTIME
+from keras_distill.tflite.verification_error import VerificationError
+
+# In the order they are made.
+STRUCTURE_CHECKS = (
+    "operators",
+    "versions",
+    "signature",
+    "hybrid",
+    "depthwise",
+    "quantised",
+    "weights",
+    "ratio",
+)
+# Below this the names and scales of the graph, which do not shrink, outweigh the
+# weights, which do: a float file of 100 kB has 25,000 of them.
+RATIO_FROM_BYTES = 100_000
+
+
+def check_structure(
+    model,
+    graph,
+    network,
+    signature,
+    output,
+    mode,
+    reference=None,
+    max_ratio=0.45,
+    float_head=False,
+):
+    """Makes the checks that `keras_distill.tflite.verify` describes, up to `ratio`.
+
+    Args:
+        model: Bytes of the .tflite.
+        graph: Its `Graph`.
+        network: The `keras.Model` that it was converted from.
+        signature: String, the name that its signature must have.
+        output: String, the name of its output.
+        mode: `"float32"` or `"int8"`.
+        reference: Bytes of the float .tflite, or `None`.
+        max_ratio: Largest size as a part of `reference`'s.
+        float_head: Whether the last operator with weights must be in float, where
+            `mode` is `"int8"`. Defaults to `False`.
+
+    Raises:
+        VerificationError: If a check fails.
+    """
+    _check_operators(graph)
+    _check_signature(graph, network, signature, output)
+    _check_scales(graph)
+    if mode == "int8":
+        _check_quantised(graph, float_head)
+    _check_weights(graph, network, mode)
+    if mode == "int8":
+        _check_ratio(model, reference, max_ratio)
+
+
+def _check_signature(graph, network, signature, output):
+    expected = {
+        signature: (
+            {INPUT: ("UINT8", (1, *network.input_shape[1:]))},
+            {output: ("FLOAT32", (1, *network.output_shape[1:]))},
+        )
+    }
+    found = {
+        key: tuple(
+            {name: (t.dtype, t.shape) for name, t in sides[side].items()}
+            for side in ("inputs", "outputs")
+        )
+        for key, sides in graph.signatures.items()
+    }
+    if found != expected:
+        raise VerificationError(
+            f"The model must have the signature {expected}. Received: {found}",
+            "signature",
+        )
+
+
+def _check_operators(graph):
+    versions = graph.newest_versions()
+    foreign = [
+        name
+        for name in versions
+        if name.startswith("CUSTOM") or name.endswith(("_VARIABLE", "VAR_HANDLE"))
+    ]
+    if foreign:
+        raise VerificationError(
+            "The model must consist of built-in operators that hold no variables. "
+            f"Received: operators {', '.join(foreign)}",
+            "operators",
+        )
+    newer = {
+        name: version
+        for name, version in versions.items()
+        if version > NEWEST_VERSION.get(name, 0)
+    }
+    if newer:
+        listed = ", ".join(
+            f"{name} version {version} (newest: {NEWEST_VERSION.get(name, 'none')})"
+            for name, version in newer.items()
+        )
+        raise VerificationError(
+            f"Every operator must be known to {OLDEST_RUNTIME}. Received: {listed}",
+            "versions",
+        )
+
+
+def _check_scales(graph):
+    for op, data, weights in graph.weighted():
+        if weights.dtype != "INT8":
+            continue
+        if op.name == "FULLY_CONNECTED" and data.dtype != "INT8" and weights.scales > 1:
+            raise VerificationError(
+                "Fully connected int8 weights beside float data must have one scale: "
+                f"{OLDEST_RUNTIME} takes several for one and answers nonsense. "
+                f"Received: {weights.name!r} with {weights.scales} scales",
+                "hybrid",
+            )
+        channels = weights.shape[-1]
+        if op.name == "DEPTHWISE_CONV_2D" and weights.scales != channels:
+            raise VerificationError(
+                "int8 depthwise weights must have one scale a channel, one for all "
+                f"destroys them. Received: {weights.name!r} with {weights.scales} "
+                f"scales for {channels} channels",
+                "depthwise",
+            )
+
+
+def _check_weights(graph, network, mode):
+    # Kernels stay whole where biases and batch statistics are folded away.
+    kernels = sum(int(np.prod(w.shape)) for w in network.weights if len(w.shape) > 1)
+    expected = kernels * (4 if mode == "float32" else 1)
+    if graph.constant_bytes < expected:
+        raise VerificationError(
+            f"The model must hold the network's {kernels} kernel weights, "
+            f"{expected} bytes as {mode}. Received: {graph.constant_bytes} bytes of "
+            "constants",
+            "weights",
+        )
+
+
+def _check_quantised(graph, float_head):
+    kinds = [
+        (op.name, weights.name, weights.dtype, data.dtype)
+        for op, data, weights in graph.weighted()
+    ]
+    if float_head and kinds:
+        *kinds, head = kinds
+        if head[2:] != ("FLOAT32", "FLOAT32"):
+            raise VerificationError(
+                "The last operator with weights must compute in float. Received: "
+                f"{head[0]} {head[1]!r} with {head[2]} weights and {head[3]} data",
+                "quantised",
+            )
+    left = [kind for kind in kinds if kind[2:] != ("INT8", "INT8")]
+    if left or not kinds:
+        listed = "; ".join(
+            f"{name} {tensor!r} with {weights} weights and {data} data"
+            for name, tensor, weights, data in left[:3]
+        )
+        raise VerificationError(
+            "Every operator with weights must compute in int8"
+            f"{' up to the last' if float_head else ''}. Received: "
+            f"{len(left)} of {len(kinds)} do not: {listed or 'there are none'}",
+            "quantised",
+        )
+
+
+def _check_ratio(model, reference, max_ratio):
+    if reference is None or len(reference) < RATIO_FROM_BYTES:
+        return
+    ratio = len(model) / len(reference)
+    if ratio > max_ratio:
+        raise VerificationError(
+            f"The int8 file must have at most {max_ratio:.2f} of the size of the "
+            f"float one. Received: {len(model)} of {len(reference)} bytes, "
+            f"{ratio:.2f}",
+            "ratio",
+        )
