@@ -23,6 +23,7 @@ _SUBPACKAGES = (
     "tflite",
 )
 _CLASSES = {
+    "DDL": "keras_distill.methods",
     "Distiller": "keras_distill.distiller",
     "OBDSD": "keras_distill.methods",
     "PAD": "keras_distill.methods",

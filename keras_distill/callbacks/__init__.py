@@ -1,7 +1,13 @@
 """Keras callbacks for training embeddings."""
 
 from keras_distill.callbacks.coefficient_schedule import CoefficientSchedule
+from keras_distill.callbacks.discriminability_targets import DiscriminabilityTargets
 from keras_distill.callbacks.retrieval_evaluation import RetrievalEvaluation
 from keras_distill.callbacks.student_snapshot import StudentSnapshot
 
-__all__ = ["CoefficientSchedule", "RetrievalEvaluation", "StudentSnapshot"]
+__all__ = [
+    "CoefficientSchedule",
+    "DiscriminabilityTargets",
+    "RetrievalEvaluation",
+    "StudentSnapshot",
+]
