@@ -38,6 +38,7 @@ def examples():
 
 EXAMPLES = [
     distiller(),
+    layers.GroupPooling(3, 0.5, 4, True, True, dtype="float64"),
     layers.L2Normalization(epsilon=1e-6, dtype="float64"),
     layers.RandomAffine(0.2, 5.0, 0.3, 4.0, "constant", 255.0, seed=3),
     losses.ArcFace(margin=0.4, scale=16.0, form="clamped", **LEARNED),

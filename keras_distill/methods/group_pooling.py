@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_distill.methods import ranges
+from keras_distill.similarity import normalize
 
 # Sums and spreads below this count as 0: dividing by subnormal numbers, which some
 # kernels flush to 0, would give infinities.
@@ -54,16 +55,25 @@ def group_weights(scores, mask=None, rescale_above=2, threshold=0.0, keep=None):
     return _weights(*_checked(scores, mask), rescale_above, threshold, keep)[0]
 
 
-def pool_groups(features, scores, mask=None, rescale_above=2, threshold=0.0, keep=None):
+def pool_groups(
+    features,
+    scores,
+    mask=None,
+    rescale_above=2,
+    threshold=0.0,
+    keep=None,
+    normalize_elements=False,
+):
     """The sum of each group's features, weighted by `group_weights`.
 
     Features of elements that are masked, or not chosen by `threshold` and `keep`, are
     never computed with: they may be NaN or huge, and have gradient 0.
 
     Args:
-        features: `(G, N, D)`, computed with in float32 as they come. Make them unit
-            vectors first if length is not to weigh.
+        features: `(G, N, D)`, computed with in float32.
         scores, mask, rescale_above, threshold, keep: See `group_weights`.
+        normalize_elements: Whether features are brought to length 1 first, so that
+            their length does not weigh. Defaults to `False`.
 
     Returns:
         float32 `(G, D)`, not normalised. Zeros for an empty group.
@@ -82,6 +92,8 @@ def pool_groups(features, scores, mask=None, rescale_above=2, threshold=0.0, kee
     weights, chosen = _weights(scores, mask, rescale_above, threshold, keep)
     # Before the multiplication: 0 * NaN is NaN, in the value or in the gradient.
     features = ops.where(ops.expand_dims(chosen, -1), features, 0.0)
+    if normalize_elements:
+        features = normalize(features)
     # No matmul: in TF32 it would round features to 10 bits.
     return ops.sum(ops.expand_dims(weights, -1) * features, axis=1)
 
