@@ -6,10 +6,13 @@ from keras_distill.data.class_split import class_split
 from keras_distill.data.epoch_plan import EpochPlan
 from keras_distill.data.fixed_views import FixedViews
 from keras_distill.data.glyphs import glyphs
+from keras_distill.data.group_folders import group_folders
+from keras_distill.data.groups import group_rows, groups
 from keras_distill.data.image_folder import image_folder
 from keras_distill.data.image_set import ImageSet
 from keras_distill.data.instance_split import instance_split
 from keras_distill.data.load import load
+from keras_distill.data.proxy_views import proxy_views
 from keras_distill.data.teacher_cache import TeacherCache
 
 __all__ = [
@@ -21,7 +24,11 @@ __all__ = [
     "class_balanced",
     "class_split",
     "glyphs",
+    "group_folders",
+    "group_rows",
+    "groups",
     "image_folder",
     "instance_split",
     "load",
+    "proxy_views",
 ]
