@@ -4,13 +4,18 @@ Its convolutions are random and its last layer is fitted to what a score is for:
 image that is faint or full of noise is worth less than one that is neither.
 """
 
+import atexit
 import functools
+import pathlib
+import shutil
+import tempfile
 
 import keras
 import numpy as np
 from keras import layers
 
 from keras_distill import tflite
+from keras_distill.retrieval import write_bundle
 from tests import tiny_embedder
 
 
@@ -57,3 +62,24 @@ def scorer():
 def converted(mode="float32"):
     """Bytes of the scorer's .tflite."""
     return tflite.convert_scorer(scorer(), mode, images(seed=1)[0])
+
+
+@functools.cache
+def bundle():
+    """The bundle of the tiny embedder with this scorer, that keeps 3 of a group.
+
+    A temporary folder; copy it to change it.
+    """
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="keras_distill_test_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_bundle(
+        folder / "bundle",
+        tiny_embedder.student(),
+        tiny_embedder.calibration(),
+        tiny_embedder.catalogue(),
+        scorer=scorer(),
+        scorer_calibration=images(seed=1)[0],
+        scorer_held_out=images(seed=2)[0],
+        keep=3,
+    )
+    return folder / "bundle"

@@ -6,6 +6,8 @@ Pillow is needed to read image files, ScaNN can be used if it is installed.
 from keras_distill.device.bundle import SEARCHERS, Bundle, open_bundle
 from keras_distill.device.bundle_error import BundleError
 from keras_distill.device.embedder import Embedder
+from keras_distill.device.group import Group, GroupNeighbours
+from keras_distill.device.group_weights import group_weights
 from keras_distill.device.read_image import read_image
 from keras_distill.device.runtime import RUNTIMES
 from keras_distill.device.scorer import Scorer
@@ -16,7 +18,10 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Embedder",
+    "Group",
+    "GroupNeighbours",
     "Scorer",
+    "group_weights",
     "open_bundle",
     "read_image",
 ]

@@ -7,9 +7,13 @@ import numpy as np
 
 from keras_distill.device.bundle_error import BundleError
 from keras_distill.device.embedder import Embedder
+from keras_distill.device.golden import check_golden
+from keras_distill.device.group import Group, GroupNeighbours
+from keras_distill.device.group_weights import group_weights
 from keras_distill.device.manifest import read_manifest
 from keras_distill.device.nearest import nearest
 from keras_distill.device.scann_folder import ScannFolder, has_scann
+from keras_distill.device.scorer import Scorer
 
 SEARCHERS = ("auto", "numpy", "scann")
 
@@ -83,6 +87,15 @@ class Bundle:
         self.ids = tuple(names["ids"])
         self.classes = tuple(names["class_names"][i] for i in names["labels"])
         self._scann = None
+        self._scorer = None
+        if "group" in self.manifest:
+            file = self.path / self.manifest["group"]["models"][model]["file"]
+            self._scorer = Scorer(file.read_bytes(), runtime, threads)
+            if self._scorer.image_shape != self.image_shape:
+                raise BundleError(
+                    f"Both networks must take images of {self.image_shape}. "
+                    f"Received: {self._scorer.image_shape} by {file}"
+                )
 
     def __len__(self):
         """How many images the catalogue has."""
@@ -135,61 +148,126 @@ class Bundle:
             return self._scann.search(queries, k)
         return nearest(queries, self.rows, k)
 
-    def check_golden(self, min_cosine=0.98, max_score_difference=0.05):
+    def score(self, images):
+        """What each image is worth to a group, by the bundle's score network.
+
+        Args:
+            images: See `embed`.
+
+        Returns:
+            float32 array `(count,)` in [0, 1]; a scalar for one image.
+
+        Raises:
+            ValueError: If the bundle has no score network, or as `embed`.
+            TypeError: As `embed`.
+        """
+        self.check_scorer()
+        return self._scorer.score(images)
+
+    def check_scorer(self):
+        """Raises ValueError if the bundle has no score network."""
+        if self._scorer is None:
+            raise ValueError(
+                "This bundle has no score network, it was written without a scorer: "
+                f"search with each image by itself. Received: {self.path}"
+            )
+
+    def embed_group(self, images, keep=None):
+        """Embeds several images of one thing as one query.
+
+        All are scored, and their scores become weights: see
+        `keras_distill.device.group_weights`. Only images that weigh something are
+        embedded; the weighted mean of their embeddings is brought to length one.
+
+        Args:
+            images: uint8 array `(count, height, width, channels)`, at least one.
+            keep: Positive integer, the most images to embed: the best by score.
+                `None` for what the manifest says, which may be all; to embed all
+                whatever it says, their number. Defaults to `None`.
+
+        Returns:
+            A `Group`: `embedding (dim,)`, `scores (count,)`, `weights (count,)` and
+            `embedded`, the positions of the images that were embedded.
+
+        Raises:
+            ValueError: If the bundle has no score network, there is no image, or an
+                argument is not as described.
+            TypeError: If `images` is not uint8.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or not len(images):
+            raise ValueError(
+                "`images` must be a group of at least one image (count, height, "
+                f"width, channels). Received: images.shape={images.shape}"
+            )
+        scores = self.score(images)
+        options = self.manifest["group"]
+        weights = group_weights(
+            scores,
+            options["rescale_above"],
+            options["threshold"],
+            options["keep"] if keep is None else keep,
+        )
+        embedded = np.flatnonzero(weights)
+        pooled = weights[embedded] @ self.embed(images[embedded])
+        # Opposite embeddings may cancel out: then there is no direction to give.
+        embedding = pooled / max(np.linalg.norm(pooled), np.float32(1e-12))
+        return Group(embedding, scores, weights, tuple(embedded.tolist()))
+
+    def search_group(self, images, k=5, keep=None, searcher="auto"):
+        """The `k` images of the catalogue that are nearest to a group as one query.
+
+        Args:
+            images, keep: See `embed_group`.
+            k, searcher: See `search`.
+
+        Returns:
+            A `GroupNeighbours`: `ids`, a list of `k` strings, nearest first, their
+            cosines `scores (k,)`, and the `group` itself.
+
+        Raises:
+            ValueError, TypeError, ImportError: As `embed_group` and `search`.
+        """
+        group = self.embed_group(images, keep)
+        ids, scores = self.search(group.embedding[None], k, searcher)
+        return GroupNeighbours(ids[0], scores[0], group)
+
+    def check_golden(
+        self,
+        min_cosine=0.98,
+        max_score_difference=0.05,
+        max_image_score_difference=0.15,
+    ):
         """Embeds and searches the golden images, and compares with the export.
 
         Kernels of different runtimes round differently: int8 embeddings differ by
         up to 0.02 a component, and neighbours of nearly equal score change places.
-        So cosines and scores are compared, and ids only counted.
+        So cosines and scores are compared, and ids only counted. Where the bundle
+        has a score network, the images are scored and a golden group is embedded
+        too.
 
         Args:
-            min_cosine: Least cosine of an embedding to the one stored. Defaults to
-                `0.98`.
+            min_cosine: Least cosine of an embedding, and of that of the group, to
+                the one stored. Defaults to `0.98`.
             max_score_difference: Largest difference between the score of a stored
                 neighbour and its score here. Defaults to `0.05`.
+            max_image_score_difference: Largest difference between the score that an
+                image was given and the one it is given here. Defaults to `0.15`.
 
         Returns:
             Dictionary: `runtime`, `runtime_version`, `images`, `k`, `cosine_mean`,
             `cosine_min`, `score_difference` (the largest), `top_1_same` and
-            `overlap_at_k` (shares of the neighbours that are the same).
+            `overlap_at_k` (shares of the neighbours that are the same). With a score
+            network also `image_score_difference` (the largest), `group_images` and
+            `group_embedded` (how many), `group_weight_difference` (the largest, of
+            the weights of the stored scores) and `group_cosine`.
 
         Raises:
             BundleError: If a figure is beyond its limit.
         """
-        with np.load(self.path / self.manifest["golden"]["file"]) as file:
-            golden = dict(file)
-        rows = self.embed(golden["images"])
-        expected = golden["embeddings"]
-        cosines = np.sum(rows * expected, axis=1) / np.linalg.norm(rows, axis=1)
-        count, k = golden["ids"].shape
-        ids, _ = self.search(rows, k, "numpy")
-        index = {name: i for i, name in enumerate(self.ids)}
-        stored = self.rows[[[index[name] for name in row] for row in golden["ids"]]]
-        scores = np.einsum("qd,qkd->qk", rows, stored)
-        pairs = zip(ids, golden["ids"], strict=True)
-        overlaps = [len({*here} & {*there}) / k for here, there in pairs]
-        found = {
-            "runtime": self.runtime.name,
-            "runtime_version": self.runtime.version,
-            "images": count,
-            "k": k,
-            "cosine_mean": float(cosines.mean()),
-            "cosine_min": float(cosines.min()),
-            "score_difference": float(np.abs(scores - golden["scores"]).max()),
-            "top_1_same": float(np.mean(np.array(ids)[:, 0] == golden["ids"][:, 0])),
-            "overlap_at_k": float(np.mean(overlaps)),
-        }
-        # Written so that a NaN is beyond the limit as well.
-        if not (
-            found["cosine_min"] >= min_cosine
-            and found["score_difference"] <= max_score_difference
-        ):
-            raise BundleError(
-                f"The golden images must embed with a cosine of at least {min_cosine} "
-                "to the stored embeddings and score within "
-                f"{max_score_difference} of the stored scores. Received: {found}"
-            )
-        return found
+        return check_golden(
+            self, min_cosine, max_score_difference, max_image_score_difference
+        )
 
     def _embedded(self, queries):
         queries = np.asarray(queries)

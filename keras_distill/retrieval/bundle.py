@@ -14,6 +14,7 @@ from keras_distill.device.embedder import Embedder
 from keras_distill.device.manifest import FORMAT_VERSION, NAME, file_facts
 from keras_distill.device.scann_folder import ROWS, has_scann
 from keras_distill.retrieval.exact_search import exact_search
+from keras_distill.retrieval.group_part import check_group_options, group_part
 from keras_distill.retrieval.scann_index import build_index, index_kind
 from keras_distill.tflite.from_keras import keras_rows
 from keras_distill.version import __version__
@@ -36,6 +37,14 @@ def write_bundle(
     min_cosine=0.98,
     max_ratio=0.45,
     max_recall_drop=0.02,
+    scorer=None,
+    scorer_calibration=None,
+    scorer_held_out=None,
+    keep=None,
+    rescale_above=2,
+    threshold=0.0,
+    max_score_difference=0.15,
+    min_rank_correlation=0.98,
     progress=None,
 ):
     """Exports an embedder and its catalogue as a folder that a device opens.
@@ -49,7 +58,10 @@ def write_bundle(
     The folder holds `manifest.json`, `embed_f32.tflite`, `embed_int8.tflite`,
     `ids.json`, `scann/` (the index, and its rows for numpy; the rows alone where
     ScaNN is not installed, and the manifest says so) and `golden.npz`, some images
-    with their embeddings and neighbours to check a device with.
+    with their embeddings and neighbours to check a device with. With a `scorer` a
+    device can ask with several images as one query (`Bundle.search_group`): then
+    there are `score_f32.tflite` and `score_int8.tflite` too, verified by
+    `keras_distill.tflite.verify_scorer`, and `golden.npz` has scores and a group.
 
     Args:
         out: Path of the folder to write.
@@ -73,6 +85,21 @@ def write_bundle(
             least 100 kB. Defaults to `0.45`.
         max_recall_drop: By how much Recall@1 of the int8 file may be below that of
             the float one. Defaults to `0.02`.
+        scorer: `keras.Model` from the student's images to what each is worth to its
+            group, in [0, 1], see `keras_distill.tflite.convert_scorer`. Defaults to
+            none.
+        scorer_calibration: uint8 array of images that set the ranges of the scorer's
+            int8 file, the bad ones that it is there for among them. Defaults to
+            `calibration`.
+        scorer_held_out: uint8 array of images to compare scores on. Defaults to
+            `held_out`.
+        keep: How many images of a group a device embeds at most where nobody says,
+            or `None` for all that weigh something. Defaults to `None`.
+        rescale_above, threshold: How scores become weights, see
+            `keras_distill.device.group_weights`. Default to `2` and `0.0`.
+        max_score_difference: Largest difference of a score of the scorer's int8 file
+            to the scorer's own. Defaults to `0.15`.
+        min_rank_correlation: Least rank correlation of the two. Defaults to `0.98`.
         progress: Function `(what, done, total)` called as the work goes on.
 
     Returns:
@@ -82,8 +109,9 @@ def write_bundle(
         FileExistsError: If `out` exists and `overwrite` is false.
         VerificationError: A `ValueError`; if a file fails a check, or (`check` is
             `"recall"`) its Recall@1 drops too far.
-        ValueError: If an argument is not as described, or if `out` is to be
-            overwritten and holds something else than a bundle.
+        ValueError: If an argument is not as described, if there are options of
+            groups and no scorer, or if `out` is to be overwritten and holds
+            something else than a bundle.
         OSError: If the disk is full; nothing stands under `out` then.
 
     Example:
@@ -100,6 +128,10 @@ def write_bundle(
             "`catalogue` must hold at least two images. "
             f"Received: catalogue={catalogue}"
         )
+    options = {"keep": keep, "rescale_above": rescale_above, "threshold": threshold}
+    check_group_options(
+        scorer, catalogue.image_shape, scorer_calibration, scorer_held_out, options
+    )
     report = progress or (lambda what, done, total: None)
     if held_out is None:
         held_out = catalogue.read(_spread(len(catalogue), MOST_HELD_OUT))
@@ -133,6 +165,20 @@ def write_bundle(
             "milliseconds": embedder.milliseconds(held_out[0]),
         }
 
+    group = None
+    if scorer is not None:
+        group = group_part(
+            scorer,
+            calibration if scorer_calibration is None else scorer_calibration,
+            held_out if scorer_held_out is None else np.asarray(scorer_held_out),
+            options,
+            {
+                "max_difference": max_score_difference,
+                "min_rank_correlation": min_rank_correlation,
+            },
+            report,
+        )
+
     with atomic.folder(out, overwrite) as folder:
         for name, model in models.items():
             (folder / FILES[name]).write_bytes(model)
@@ -158,8 +204,11 @@ def write_bundle(
             "recipe": _recipe(recipe),
             "calibration": {"images": len(calibration)},
             "catalogue": _write_catalogue(folder, catalogue, rows["int8"], index),
-            "golden": _write_golden(folder, catalogue, rows["int8"]),
+            "golden": _write_golden(folder, catalogue, rows["int8"], group),
         }
+        if group is not None:
+            group.write(folder)
+            manifest["group"] = group.section
         manifest["files"] = {
             path.relative_to(folder).as_posix(): file_facts(path)
             for path in sorted(folder.rglob("*"))
@@ -275,7 +324,7 @@ def _index_recall(index, rows, count=500):
     return float(np.mean([len({*a} & {*b}) / k for a, b in pairs]))
 
 
-def _write_golden(folder, catalogue, rows):
+def _write_golden(folder, catalogue, rows, group):
     chosen = _spread(len(catalogue), GOLDEN_IMAGES)
     k = min(GOLDEN_NEIGHBOURS, len(catalogue))
     scores, indices = exact_search(rows[chosen], rows, k)
@@ -285,6 +334,7 @@ def _write_golden(folder, catalogue, rows):
         embeddings=rows[chosen],
         ids=np.array(catalogue.ids)[indices],
         scores=scores,
+        **({} if group is None else group.golden(catalogue, chosen, indices, rows)),
     )
     return {"file": "golden.npz", "images": len(chosen), "k": k}
 

@@ -1,0 +1,87 @@
+"""The golden images of a bundle: what they gave at the export, and give here."""
+
+import numpy as np
+
+from keras_distill.device.bundle_error import BundleError
+from keras_distill.device.group_weights import group_weights
+
+# Weights are sums and quotients of a few numbers: all float32 rounding there is.
+_WEIGHT_TOLERANCE = 1e-5
+
+
+def check_golden(bundle, min_cosine, max_score_difference, max_image_score_difference):
+    """See `keras_distill.device.bundle.Bundle.check_golden`."""
+    with np.load(bundle.path / bundle.manifest["golden"]["file"]) as file:
+        golden = dict(file)
+    found = _search_figures(bundle, golden)
+    # Written so that a NaN is beyond the limit as well.
+    if not (
+        found["cosine_min"] >= min_cosine
+        and found["score_difference"] <= max_score_difference
+    ):
+        raise BundleError(
+            f"The golden images must embed with a cosine of at least {min_cosine} "
+            "to the stored embeddings and score within "
+            f"{max_score_difference} of the stored scores. Received: {found}"
+        )
+    if "group" not in bundle.manifest:
+        return found
+    found |= _group_figures(bundle, golden)
+    if not (
+        found["image_score_difference"] <= max_image_score_difference
+        and found["group_weight_difference"] <= _WEIGHT_TOLERANCE
+        and found["group_cosine"] >= min_cosine
+    ):
+        raise BundleError(
+            "The golden images must be scored within "
+            f"{max_image_score_difference} of the stored scores, and the golden group "
+            f"must have the stored weights within {_WEIGHT_TOLERANCE} and a cosine of "
+            f"at least {min_cosine} to the stored embedding. Received: {found}"
+        )
+    return found
+
+
+def _search_figures(bundle, golden):
+    rows = bundle.embed(golden["images"])
+    expected = golden["embeddings"]
+    cosines = np.sum(rows * expected, axis=1) / np.linalg.norm(rows, axis=1)
+    count, k = golden["ids"].shape
+    ids, _ = bundle.search(rows, k, "numpy")
+    index = {name: i for i, name in enumerate(bundle.ids)}
+    stored = bundle.rows[[[index[name] for name in row] for row in golden["ids"]]]
+    scores = np.einsum("qd,qkd->qk", rows, stored)
+    pairs = zip(ids, golden["ids"], strict=True)
+    overlaps = [len({*here} & {*there}) / k for here, there in pairs]
+    return {
+        "runtime": bundle.runtime.name,
+        "runtime_version": bundle.runtime.version,
+        "images": count,
+        "k": k,
+        "cosine_mean": float(cosines.mean()),
+        "cosine_min": float(cosines.min()),
+        "score_difference": float(np.abs(scores - golden["scores"]).max()),
+        "top_1_same": float(np.mean(np.array(ids)[:, 0] == golden["ids"][:, 0])),
+        "overlap_at_k": float(np.mean(overlaps)),
+    }
+
+
+def _group_figures(bundle, golden):
+    options = bundle.manifest["group"]
+    scores = bundle.score(golden["images"])
+    # From the stored scores: stretching them would stretch what runtimes round.
+    weights = group_weights(
+        golden["group_scores"],
+        options["rescale_above"],
+        options["threshold"],
+        options["keep"],
+    )
+    group = bundle.embed_group(golden["group_images"])
+    return {
+        "image_score_difference": float(np.abs(scores - golden["image_scores"]).max()),
+        "group_weight_difference": float(
+            np.abs(weights - golden["group_weights"]).max()
+        ),
+        "group_images": len(weights),
+        "group_embedded": len(group.embedded),
+        "group_cosine": float(group.embedding @ golden["group_embedding"]),
+    }
