@@ -4,15 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
+# Modules, not names of theirs: each of these packages imports methods.
+from keras_distill import callbacks as schedules
 from keras_distill import models, replicas
-from keras_distill.callbacks.discriminability_targets import DiscriminabilityTargets
-from keras_distill.callbacks.proxy_pass import (
-    ProxyPass,
-    refuse_endless,
-    refuse_other_data,
-    refuse_other_embeddings,
-    refuse_other_pixels,
-)
+from keras_distill.callbacks import proxy_pass
 from keras_distill.methods import ranges
 from keras_distill.methods.discriminability import (
     CENTROIDS,
@@ -125,7 +120,7 @@ class DDL(keras.Model):
         self.floor = float(floor)
         self.leave_one_out = bool(leave_one_out)
         self.centroids = centroids
-        self._look_through = ProxyPass(embedder)
+        self._look_through = proxy_pass.ProxyPass(embedder)
         self._targets, self._held_out = RowTargets(), RowTargets()
         self._rank_tracker = keras.metrics.Mean(name="rank_correlation")
         self.built = True
@@ -197,20 +192,21 @@ class DDL(keras.Model):
                 of the scorer is trainable.
         """
         validation = kwargs.get("validation_data")
-        refuse_other_data(x=x)
+        proxy_pass.refuse_other_data(x=x)
         if validation is not None:
-            refuse_other_data(validation_data=validation)
+            proxy_pass.refuse_other_data(validation_data=validation)
         if not self.trainable_variables:
             raise ValueError(
                 "The scorer must have trainable weights. "
                 f"Received: scorer={self.scorer.name!r}, which has none"
             )
+        wanted = schedules.DiscriminabilityTargets
         given = callbacks
         if isinstance(callbacks, keras.callbacks.CallbackList):
             given = callbacks.callbacks
         given = [] if given is None else keras.tree.flatten(given)
-        theirs = [one for one in given if isinstance(one, DiscriminabilityTargets)]
-        for targets in theirs or [DiscriminabilityTargets(x)]:
+        theirs = [one for one in given if isinstance(one, wanted)]
+        for targets in theirs or [wanted(x)]:
             targets.will_see(x, validation)
         if not theirs and isinstance(callbacks, keras.callbacks.CallbackList):
             targets.set_params(callbacks.params)
@@ -241,7 +237,7 @@ class DDL(keras.Model):
         """
         if x is not None and x is self._held_out.serves:  # `fit` validates.
             return super().evaluate(x, *args, **kwargs)
-        refuse_other_data(x=x)
+        proxy_pass.refuse_other_data(x=x)
         with self._held_out.put_back():
             self.take_targets(x, held_out=True)
             return super().evaluate(x, *args, **kwargs)
@@ -269,10 +265,10 @@ class DDL(keras.Model):
                 if there are less than two classes, or none of two images; if all
                 images are equally discriminable; if embeddings are not finite.
         """
-        refuse_other_data(dataset=dataset)
-        refuse_endless(dataset=dataset)
+        proxy_pass.refuse_other_data(dataset=dataset)
+        proxy_pass.refuse_endless(dataset=dataset)
         seen = self._look_through(dataset, verbose)
-        refuse_other_pixels(dataset if shown is None else shown, seen.sums)
+        proxy_pass.refuse_other_pixels(dataset if shown is None else shown, seen.sums)
         measured = discriminability(
             seen.features,
             seen.labels,
@@ -382,7 +378,7 @@ def _refuse_other_models(**given):
 def _refuse_models_that_do_not_fit(embedder, scorer):
     # Subclassed models do not know their shapes: what they give is checked when called.
     if hasattr(embedder, "output"):
-        refuse_other_embeddings(embedder.output, embedder.name)
+        proxy_pass.refuse_other_embeddings(embedder.output, embedder.name)
     if hasattr(scorer, "output"):
         _refuse_other_scores(scorer.output, scorer.name)
     shapes = [getattr(model, "input_shape", None) for model in (embedder, scorer)]

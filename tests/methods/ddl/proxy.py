@@ -49,7 +49,7 @@ def scorer(shape=SHAPE, ending=None, regularizer=None):
     """A sixteenth of a net. `ending` replaces the last layer."""
     images = keras.Input(shape, name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1)(images)
-    x = layers.Conv2D(4, 3, strides=2, kernel_regularizer=regularizer)(x)
+    x = layers.Conv2D(4, 3, 2, use_bias=False, kernel_regularizer=regularizer)(x)
     x = layers.GlobalAveragePooling2D()(layers.BatchNormalization()(x))
     ending = ending or layers.Dense(1, activation="sigmoid", name="score")
     return keras.Model(images, ending(x), name="scorer")
