@@ -10,6 +10,7 @@ import pytest
 
 import keras_distill as kd
 from keras_distill import layers, losses, methods
+from keras_distill.models.group_embedder import GroupEmbedder
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -36,8 +37,14 @@ def examples():
         yield from module.EXAMPLES
 
 
+def group_embedder():
+    networks = kd.models.embedder("conv4_2", (8, 8, 1), 4), kd.models.scorer((8, 8, 1))
+    return GroupEmbedder(*networks, keep=3, rescale_above=1, threshold=0.4)
+
+
 EXAMPLES = [
     distiller(),
+    group_embedder(),
     layers.GroupPooling(3, 0.5, 4, True, True, dtype="float64"),
     layers.L2Normalization(epsilon=1e-6, dtype="float64"),
     layers.RandomAffine(0.2, 5.0, 0.3, 4.0, "constant", 255.0, seed=3),
