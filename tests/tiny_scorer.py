@@ -78,8 +78,6 @@ def bundle():
         tiny_embedder.calibration(),
         tiny_embedder.catalogue(),
         scorer=scorer(),
-        scorer_calibration=images(seed=1)[0],
-        scorer_held_out=images(seed=2)[0],
         keep=3,
     )
     return folder / "bundle"

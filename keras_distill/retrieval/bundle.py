@@ -38,12 +38,12 @@ def write_bundle(
     max_ratio=0.45,
     max_recall_drop=0.02,
     scorer=None,
-    scorer_calibration=None,
-    scorer_held_out=None,
+    degradation=None,
     keep=None,
     rescale_above=2,
     threshold=0.0,
     max_score_difference=0.15,
+    max_score_difference_mean=0.02,
     min_rank_correlation=0.98,
     progress=None,
 ):
@@ -88,17 +88,17 @@ def write_bundle(
         scorer: `keras.Model` from the student's images to what each is worth to its
             group, in [0, 1], see `keras_distill.tflite.convert_scorer`. Defaults to
             none.
-        scorer_calibration: uint8 array of images that set the ranges of the scorer's
-            int8 file, the bad ones that it is there for among them. Defaults to
-            `calibration`.
-        scorer_held_out: uint8 array of images to compare scores on. Defaults to
-            `held_out`.
+        degradation: Layer that spoils images as those of groups are, with
+            `draws_per_image`: the scorer is calibrated and verified on `calibration`
+            and `held_out` as they come out of it. Defaults to
+            `keras_distill.layers.RandomDegradation()`.
         keep: How many images of a group a device embeds at most where nobody says,
             or `None` for all that weigh something. Defaults to `None`.
         rescale_above, threshold: How scores become weights, see
             `keras_distill.device.group_weights`. Default to `2` and `0.0`.
         max_score_difference: Largest difference of a score of the scorer's int8 file
             to the scorer's own. Defaults to `0.15`.
+        max_score_difference_mean: Largest mean difference. Defaults to `0.02`.
         min_rank_correlation: Least rank correlation of the two. Defaults to `0.98`.
         progress: Function `(what, done, total)` called as the work goes on.
 
@@ -129,9 +129,7 @@ def write_bundle(
             f"Received: catalogue={catalogue}"
         )
     options = {"keep": keep, "rescale_above": rescale_above, "threshold": threshold}
-    check_group_options(
-        scorer, catalogue.image_shape, scorer_calibration, scorer_held_out, options
-    )
+    check_group_options(scorer, catalogue.image_shape, degradation, options)
     report = progress or (lambda what, done, total: None)
     if held_out is None:
         held_out = catalogue.read(_spread(len(catalogue), MOST_HELD_OUT))
@@ -167,16 +165,13 @@ def write_bundle(
 
     group = None
     if scorer is not None:
+        limits = {
+            "max_difference": max_score_difference,
+            "max_difference_mean": max_score_difference_mean,
+            "min_rank_correlation": min_rank_correlation,
+        }
         group = group_part(
-            scorer,
-            calibration if scorer_calibration is None else scorer_calibration,
-            held_out if scorer_held_out is None else np.asarray(scorer_held_out),
-            options,
-            {
-                "max_difference": max_score_difference,
-                "min_rank_correlation": min_rank_correlation,
-            },
-            report,
+            scorer, calibration, held_out, degradation, options, limits, report
         )
 
     with atomic.folder(out, overwrite) as folder:

@@ -12,6 +12,7 @@ from keras_distill.tflite.convert_scorer import check_scorer
 FILES = {"float32": "score_f32.tflite", "int8": "score_int8.tflite"}
 # How a device pools where nobody says otherwise.
 DEFAULTS = {"keep": None, "rescale_above": 2, "threshold": 0.0}
+_BATCH = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,20 +68,20 @@ class GroupPart:
         }
 
 
-def group_part(
-    scorer,
-    calibration,
-    held_out,
-    options,
-    limits,
-    report,
-):
+def group_part(scorer, calibration, held_out, degradation, options, limits, report):
     """Converts a score network to float32 and int8, and verifies both.
+
+    Both on images of which some are spoilt: a score network that is calibrated on
+    good images alone cuts off what it has to see in bad ones (a trained one was off
+    by up to 0.38, with a rank correlation of 0.954), and good images alone do not
+    show it.
 
     Args:
         scorer: `keras.Model`, see `keras_distill.tflite.convert_scorer`.
         calibration: uint8 array of images that set the ranges of the int8 file.
         held_out: uint8 array of other images, to compare scores on.
+        degradation: Layer that spoils some of either, or `None` for
+            `keras_distill.layers.RandomDegradation()`.
         options: Dictionary of `DEFAULTS`' names: what a device pools with, see
             `keras_distill.device.group_weights`.
         limits: Dictionary of those of `keras_distill.tflite.verify_scorer` that are
@@ -93,6 +94,12 @@ def group_part(
     Raises:
         VerificationError: A `ValueError`; if a file fails a check.
     """
+    if degradation is None:
+        from keras_distill.layers import RandomDegradation
+
+        degradation = RandomDegradation()
+    calibration = spoilt(np.asarray(calibration), degradation, seed=0)
+    held_out = spoilt(held_out, degradation, seed=1)
     models, figures = {}, {}
     for i, mode in enumerate(FILES):
         report("Converting the scorer", i, len(FILES))
@@ -119,14 +126,37 @@ def group_part(
     return GroupPart(models, section)
 
 
-def check_group_options(scorer, image_shape, calibration, held_out, options):
+def spoilt(images, degradation, seed):
+    """Images as they come out of a layer that spoils some of them.
+
+    Args:
+        images: uint8 array `(count, height, width, channels)`.
+        degradation: Layer with `draws_per_image` that takes `draws`, such as
+            `keras_distill.layers.RandomDegradation`.
+        seed: Integer, of the draws.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    shape = (len(images), degradation.draws_per_image)
+    draws = np.random.default_rng(seed).uniform(-1, 1, shape).astype("float32")
+    result = np.empty_like(images)
+    for start in range(0, len(images), _BATCH):
+        some = slice(start, start + _BATCH)
+        pixels = degradation(
+            images[some].astype("float32"), training=True, draws=draws[some]
+        )
+        result[some] = np.clip(np.rint(pixels), 0, 255)
+    return result
+
+
+def check_group_options(scorer, image_shape, degradation, options):
     """Refuses, before anything is done, what a bundle with a scorer cannot be of.
 
     Args:
-        scorer: As for `group_part`, or `None` for a bundle without one.
+        scorer, degradation, options: As for `group_part`; `scorer` is `None` for a
+            bundle without one.
         image_shape: `(height, width, channels)` of the bundle.
-        calibration, held_out: As for `group_part`, or `None`.
-        options: Dictionary of `DEFAULTS`' names.
 
     Raises:
         ValueError: If an option is out of its range, the scorer takes other images,
@@ -137,8 +167,7 @@ def check_group_options(scorer, image_shape, calibration, held_out, options):
 
     if scorer is None:
         given = [name for name, value in options.items() if value != DEFAULTS[name]]
-        given += ["scorer_calibration"] * (calibration is not None)
-        given += ["scorer_held_out"] * (held_out is not None)
+        given += ["degradation"] * (degradation is not None)
         if given:
             raise ValueError(
                 "Options of groups need a `scorer`. "

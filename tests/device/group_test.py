@@ -47,7 +47,8 @@ def spoil(folder, write, name="golden.npz", **changes):
 
 def test_scores_are_those_of_the_int8_file(bundle, group):
     scores = bundle.score(group)
-    by_file = device.Scorer(tiny_scorer.converted("int8")).score(group)
+    model = (bundle.path / "score_int8.tflite").read_bytes()
+    by_file = device.Scorer(model).score(group)
     np.testing.assert_array_equal(scores, by_file)
     assert bundle.score(group[2]) == scores[2]
 
