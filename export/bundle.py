@@ -3,6 +3,7 @@
 The student is converted to float32 and int8 TensorFlow Lite, calibrated on images it
 was trained on and verified on images it was not; a bundle that fails a check is not
 written. Classes that the run held out are both the check and the default catalogue.
+With a scorer, a device can ask with several images as one query.
 """
 
 import contextlib
@@ -13,14 +14,15 @@ import pathlib
 import sys
 
 import keras_distill as kd
-from export import report
+from export import finished_run, report
 from keras_distill import command_line
 
 CALIBRATION_IMAGES, HELD_OUT_IMAGES = 500, 1000
 
 EXAMPLE = """\
 python -m export.bundle runs/glyphs --out bundles/glyphs
-python -m export.bundle runs/glyphs --catalogue my/images --out bundles/mine"""
+python -m export.bundle runs/glyphs --catalogue my/images --out bundles/mine
+python -m export.bundle runs/a --scorer runs/b/scorer.keras --out bundles/a"""
 
 
 def main(argv=None):
@@ -28,9 +30,16 @@ def main(argv=None):
     from keras_distill.retrieval.bundle import check_out
 
     check_out(args.out, args.overwrite)
-    student, recipe = _run(args.run)
-    train, evaluation = _load(recipe["arguments"], student)
-    catalogue = _catalogue(args, recipe["arguments"], student, evaluation)
+    run = finished_run.read(args.run, args.scorer)
+    if args.keep is not None and run.scorer is None:
+        raise ValueError(
+            "--keep says how many images of a group to embed: the run has no scorer, "
+            f"name one with --scorer. Received: --keep {args.keep}"
+        )
+    student, recipe = run.student, run.recipe
+    data = recipe["arguments"]["data"]
+    train, evaluation = _load(data, student, run.eval_classes)
+    catalogue = _catalogue(args, data, student, evaluation)
     with _progress() as progress:
         manifest = kd.retrieval.write_bundle(
             args.out,
@@ -40,58 +49,39 @@ def main(argv=None):
             held_out=_sample(evaluation, HELD_OUT_IMAGES, recipe["seed"]),
             recipe=recipe,
             overwrite=args.overwrite,
+            scorer=run.scorer,
+            degradation=run.degradation,
+            keep=args.keep,
             progress=progress,
         )
     if args.json:
-        result = {name: manifest[name] for name in ("student", "models", "catalogue")}
+        names = ("student", "models", "catalogue", "group")
+        result = {name: manifest[name] for name in names if name in manifest}
         print(json.dumps({"bundle": str(args.out), **result}, indent=2))
     else:
         report.show(args.out, manifest)
 
 
-def _run(folder):
-    """The student of a run and its recipe."""
-    import keras
-
-    from keras_distill import layers  # noqa: F401, its layers are registered
-
-    for name in ("recipe.json", "student.keras"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                "A finished run is a folder that holds recipe.json and "
-                f"student.keras. Received: {folder}, without {name}"
-            )
-    try:
-        recipe = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-        recipe["arguments"]["data"], recipe["seed"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            "recipe.json must be JSON that has the arguments and the seed of the run. "
-            f"Received: {folder / 'recipe.json'} ({type(error).__name__}: {error})"
-        ) from error
-    return keras.saving.load_model(folder / "student.keras", compile=False), recipe
-
-
-def _load(arguments, student):
+def _load(data, student, eval_classes=None):
     """The classes the run trained on, and those it held out."""
     height, width, channels = student.input_shape[1:]
     return kd.data.load(
-        arguments["data"],
+        data,
         image_size=(height, width),
-        eval_classes=arguments.get("eval_classes"),
+        eval_classes=eval_classes,
         channels=channels,
     )
 
 
-def _catalogue(args, arguments, student, evaluation):
+def _catalogue(args, data, student, evaluation):
     """The images to find: those held out by the run, or those of another folder."""
-    if args.catalogue is None or args.catalogue == arguments["data"]:
+    if args.catalogue is None or args.catalogue == data:
         images = evaluation
     elif pathlib.Path(args.catalogue).is_dir():
         height, width, channels = student.input_shape[1:]
         images = kd.data.image_folder(args.catalogue, (height, width), channels)
     else:
-        _, images = _load({"data": args.catalogue}, student)
+        _, images = _load(args.catalogue, student)
     if args.eval_classes is None:
         return images
     try:
@@ -145,11 +135,11 @@ def _parser():
         "export.bundle",
         "Convert the student of a run to TensorFlow Lite, prove that it still "
         "embeds alike, index a catalogue, and write all of it for devices.",
-        "RUN --out FOLDER [--catalogue IMAGES] [options]",
+        "RUN --out FOLDER [--scorer FILE] [options]",
         EXAMPLE,
     )
     add = parser.add_argument
-    add("run", type=pathlib.Path, help="folder that train.embedder filled")
+    add("run", type=pathlib.Path, help="what train.embedder or train.groups filled")
     add("--out", required=True, type=pathlib.Path, help="folder to write")
     add(
         "--catalogue",
@@ -160,6 +150,13 @@ def _parser():
     add(
         "--eval-classes", nargs="+", metavar="GLOB", help="of the catalogue: only these"
     )
+    add(
+        "--scorer",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="scorer.keras, to ask with several images at once (that of train.groups)",
+    )
+    add("--keep", type=int, help="of a group: embed only the best so many (all)")
     add("--overwrite", action="store_true", help="replace the bundle in --out")
     add("--json", action="store_true", help="print the figures as JSON")
     return parser

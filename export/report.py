@@ -58,8 +58,41 @@ def show(out, manifest):
         "training. One thread of this machine.",
         style="dim",
     )
+    if "group" in manifest:
+        _show_group(console, manifest["group"])
     for name, facts in manifest["files"].items():
         console.print(f"{facts['bytes']:>12,}  {out / name}", highlight=False)
+
+
+def _show_group(console, group):
+    from rich.table import Table
+
+    models = group["models"]
+    table = Table(
+        title=f"{group['scorer']['name']}, which weighs the images of a group",
+        title_justify="left",
+    )
+    table.add_column("")
+    for name in models:
+        table.add_column(name, justify="right")
+    sizes = (f"{model['bytes'] / 1000:,.1f}" for model in models.values())
+    table.add_row("size, kB", *sizes)
+    for label, key, form in (
+        ("mean difference", "difference_mean", ".5f"),
+        ("largest difference", "difference_max", ".5f"),
+        ("rank correlation", "rank_correlation", ".5f"),
+        ("ms an image", "milliseconds", ".3f"),
+    ):
+        figures = [model[key] for model in models.values()]
+        cells = ["none" if f is None else format(f, form) for f in figures]
+        table.add_row(label, *cells)
+    console.print(table)
+    kept = "all that weigh something" if group["keep"] is None else group["keep"]
+    console.print(
+        f"Scores in [0, 1] against Keras, on images of which some are spoilt. Of a "
+        f"group a device embeds: {kept}.",
+        style="dim",
+    )
 
 
 if __name__ == "__main__":

@@ -8,71 +8,87 @@ import json
 import pathlib
 import sys
 
+import numpy as np
+
+from export import answers
 from keras_distill import command_line, device
 
 DEFAULT_K = 5
 
 EXAMPLE = """\
 python -m export.search bundles/glyphs letter.png
-python -m export.search bundles/glyphs photos/*.jpg --k 10 --json"""
+python -m export.search bundles/glyphs photos/*.jpg --k 10 --json
+python -m export.search bundles/faces a.png b.png c.png --group --keep 2"""
 
 
 def main(argv=None):
     args = _parser().parse_args(argv)
+    if args.keep is not None and not args.group:
+        raise ValueError(
+            "--keep says how many images of a group to embed: it needs --group. "
+            f"Received: --keep {args.keep}"
+        )
     bundle = device.open_bundle(args.bundle, args.runtime, args.model, args.threads)
+    if args.group:
+        bundle.check_scorer()
     k = min(DEFAULT_K, len(bundle)) if args.k is None else args.k
-    results, unread = [], 0
-    for file in args.images:
+    files, images = _read(args.images, bundle.image_shape)
+    if args.group:
+        found = _ask_as_one(bundle, files, images, k, args.keep, args.searcher)
+    else:
+        found = [
+            {"image": file, "neighbours": _neighbours(bundle, image, k, args.searcher)}
+            for file, image in zip(files, images, strict=True)
+        ]
+    if args.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    elif args.group:
+        answers.show_group(found)
+    else:
+        answers.show(found)
+    return 0 if len(files) == len(args.images) else 1
+
+
+def _read(paths, image_shape):
+    """The images that can be read and their names; the others are named as errors."""
+    files, images = [], []
+    for path in paths:
         try:
-            image = device.read_image(file, bundle.image_shape)
+            images.append(device.read_image(path, image_shape))
+            files.append(str(path))
         except (ValueError, OSError) as error:
             # The other images are answered all the same.
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            unread += 1
-            continue
-        scores, rows = bundle.nearest(image[None], k, args.searcher)
-        results.append(
+    return files, images
+
+
+def _ask_as_one(bundle, files, images, k, keep, searcher):
+    """What the images find together; nothing where none of them could be read."""
+    if not images:
+        return {"images": [], "embedded": 0, "neighbours": []}
+    group = bundle.embed_group(np.stack(images), keep)
+    members = zip(files, group.scores, group.weights, strict=True)
+    return {
+        "images": [
             {
-                "image": str(file),
-                "neighbours": [
-                    {
-                        "id": bundle.ids[row],
-                        "class": bundle.classes[row],
-                        "score": float(score),
-                    }
-                    for row, score in zip(rows[0], scores[0], strict=True)
-                ],
+                "image": file,
+                "score": float(score),
+                "weight": float(weight),
+                "embedded": row in group.embedded,
             }
-        )
-    if args.json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
-    else:
-        _print_tables(results)
-    return 1 if unread else 0
+            for row, (file, score, weight) in enumerate(members)
+        ],
+        "embedded": len(group.embedded),
+        "neighbours": _neighbours(bundle, group.embedding, k, searcher),
+    }
 
 
-def _print_tables(results):
-    try:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except ImportError:
-        for result in results:
-            print(result["image"])
-            for rank, found in enumerate(result["neighbours"], 1):
-                print(f"  {rank:>3}  {found['score']:.4f}  {found['id']}")
-        return
-    console = Console()
-    for result in results:
-        print(result["image"])
-        table = Table()
-        for name, justify in (("", "right"), ("score", "right"), ("id", "left")):
-            table.add_column(name, justify=justify)
-        for rank, found in enumerate(result["neighbours"], 1):
-            # As `Text`, so that brackets in a name are not read as a style.
-            name = Text(found["id"], overflow="fold")
-            table.add_row(str(rank), f"{found['score']:.4f}", name)
-        console.print(table)
+def _neighbours(bundle, query, k, searcher):
+    scores, rows = bundle.nearest(query[None], k, searcher)
+    return [
+        {"id": bundle.ids[row], "class": bundle.classes[row], "score": float(score)}
+        for row, score in zip(rows[0], scores[0], strict=True)
+    ]
 
 
 def _parser():
@@ -80,7 +96,7 @@ def _parser():
         "export.search",
         "Find the images of a bundle's catalogue that are nearest to yours. Runs "
         "without TensorFlow: numpy, Pillow and a TFLite interpreter are enough.",
-        "BUNDLE IMAGE... [options]",
+        "BUNDLE IMAGE... [--group] [options]",
         EXAMPLE,
     )
     add = parser.add_argument
@@ -88,6 +104,12 @@ def _parser():
     add("images", nargs="+", type=pathlib.Path, metavar="IMAGE", help="of any size")
     add("--k", type=int, help=f"how many neighbours ({DEFAULT_K})")
     add("--json", action="store_true", help="print JSON, scores are cosines")
+    add(
+        "--group",
+        action="store_true",
+        help="all images show one thing: weigh them by their scores, ask once",
+    )
+    add("--keep", type=int, help="of a group: embed only the best (the bundle's)")
     add("--runtime", choices=tuple(device.RUNTIMES), help="the first installed")
     add(
         "--model",

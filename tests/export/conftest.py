@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from tests import tiny_embedder
+from tests import tiny_embedder, tiny_scorer
 
 
 @pytest.fixture(scope="package")
@@ -34,4 +34,34 @@ def finished_run(data, tmp_path_factory):
         "data": {"name": str(data), "fingerprint": "0"},
     }
     (folder / "recipe.json").write_text(json.dumps(recipe))
+    return folder
+
+
+@pytest.fixture(scope="package")
+def scorer_file(tmp_path_factory):
+    """A scorer as a file."""
+    file = tmp_path_factory.mktemp("scorers") / "scorer.keras"
+    tiny_scorer.scorer().save(file)
+    return file
+
+
+@pytest.fixture
+def run_of_groups(data, tmp_path):
+    """What `train.groups` leaves; the last of its two folds held out 02, 03 and 2*."""
+    folder = tmp_path / "groups"
+    folder.mkdir()
+    tiny_embedder.student().save(folder / "embedder.keras")
+    tiny_scorer.scorer().save(folder / "scorer.keras")
+    names = [f"pattern{number:02d}" for number in range(24)]
+    folds = [
+        {"number": number, "seed": number, "proxy": names, "unseen": unseen}
+        for number, unseen in enumerate([names[:3], names[2:4] + names[20:]])
+    ]
+    recipe = {
+        "arguments": {"data": str(data), "eval_classes": None, "seed": 3},
+        "resolved": {"folds": folds, "degrade": {"blur": 0.01, "share": 1.0}},
+        "seed": 3,
+    }
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    (folder / "metrics.json").write_text("{}")
     return folder

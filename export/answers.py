@@ -1,0 +1,68 @@
+"""Print what a search has found: tables where rich is installed, else plain lines."""
+
+
+def show(results):
+    """Prints the neighbours of each image.
+
+    Args:
+        results: List of `{"image": name, "neighbours": list}`, as `export.search`
+            prints them with `--json`.
+    """
+    for result in results:
+        print(result["image"])
+        _show_neighbours(result["neighbours"])
+
+
+def show_group(result):
+    """Prints what each image of a group is worth, and the neighbours of the group.
+
+    Args:
+        result: Dictionary `images`, `embedded` and `neighbours`, likewise.
+    """
+    images = result["images"]
+    if not images:
+        return
+    print(f"{len(images)} images as one query, {result['embedded']} of them embedded")
+    names = ("score", "weight", "embedded", "image")
+    rows = [
+        (
+            f"{image['score']:.4f}",
+            f"{image['weight']:.4f}",
+            "yes" if image["embedded"] else "no",
+            image["image"],
+        )
+        for image in images
+    ]
+    _print_table(names, rows, [names, *rows])
+    _show_neighbours(result["neighbours"])
+
+
+def _show_neighbours(neighbours):
+    rows = [
+        (str(rank), f"{found['score']:.4f}", found["id"])
+        for rank, found in enumerate(neighbours, 1)
+    ]
+    _print_table(("", "score", "id"), rows, rows)
+
+
+def _print_table(names, rows, lines):
+    """Prints a table of rows whose last column is a name, or the lines instead."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        columns = list(zip(*lines, strict=True))[:-1]
+        widths = [max(3, *map(len, column)) for column in columns]
+        for *cells, name in lines:
+            padded = [c.rjust(n) for c, n in zip(cells, widths, strict=True)]
+            print("  " + "  ".join([*padded, name]))
+        return
+    table = Table()
+    for name in names[:-1]:
+        table.add_column(name, justify="right")
+    table.add_column(names[-1])
+    for *cells, name in rows:
+        # As `Text`, so that brackets in a name are not read as a style.
+        table.add_row(*cells, Text(name, overflow="fold"))
+    Console().print(table)
