@@ -53,9 +53,10 @@ class ProxyPass:
         unsized = tf.TensorSpec((None, *spec.shape[1:]), spec.dtype)
         forward = self._forward.get_concrete_function(unsized)
         parts, seen = [], set()
-        total = int(dataset.cardinality())
-        batches = progress(dataset, total if total >= 0 else None, "Embedding")
-        for inputs, labels, *_ in batches if shown else dataset:
+        total, batches = int(dataset.cardinality()), dataset
+        if shown:
+            batches = progress(dataset, total if total >= 0 else None, "Embedding")
+        for inputs, labels, *_ in batches:
             features, sums = (part.numpy() for part in forward(inputs["image"]))
             rows, labels = inputs["row"].numpy(), labels.numpy()
             _refuse_repeated(rows, seen)

@@ -200,13 +200,13 @@ class DDL(keras.Model):
                 "The scorer must have trainable weights. "
                 f"Received: scorer={self.scorer.name!r}, which has none"
             )
-        wanted = schedules.DiscriminabilityTargets
+        kind = schedules.DiscriminabilityTargets
         given = callbacks
         if isinstance(callbacks, keras.callbacks.CallbackList):
             given = callbacks.callbacks
         given = [] if given is None else keras.tree.flatten(given)
-        theirs = [one for one in given if isinstance(one, wanted)]
-        for targets in theirs or [wanted(x)]:
+        theirs = [one for one in given if isinstance(one, kind)]
+        for targets in theirs or [kind(x)]:
             targets.will_see(x, validation)
         if not theirs and isinstance(callbacks, keras.callbacks.CallbackList):
             targets.set_params(callbacks.params)
