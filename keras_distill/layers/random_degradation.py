@@ -20,10 +20,11 @@ class RandomDegradation(keras.layers.Layer):
     `share` of the images are spoilt. A spoilt image has one of the faults, all equally
     likely, and each of the others with probability `more`. How strong a fault is, is
     uniform between 0 and its largest value; a largest value of 0 takes the fault out.
-    The others pass through bit for bit, and all of them do unless `training` is true.
+    Images that are not spoilt pass through bit for bit, and all do unless `training`
+    is true.
 
-    Faults come in the order in which light meets them, so that what is said of one
-    holds of the image that comes out:
+    Faults come in this order, from the scene through the lens to the sensor, so that
+    sizes and grey levels are those of the image that comes out:
 
     * crop: a window at a random place is enlarged to the size of the image.
     * occlusion: a rectangle lies over the image, its sides in a ratio of up to 1:2
