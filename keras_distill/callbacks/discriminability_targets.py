@@ -24,8 +24,9 @@ class DiscriminabilityTargets(keras.callbacks.Callback):
         worst = np.argsort(targets.indicator)[:20]
 
     Indicators are derived data: each `fit` computes them, a resumed one too, and
-    they are not saved. A loop of `train_on_batch` runs no callbacks by itself:
-    `ddl.take_targets(views)` does the same.
+    they are not saved. What a resumed run may differ in is the order of its batches,
+    where that is another one in each pass. A loop of `train_on_batch` runs no callbacks
+    by itself: `ddl.take_targets(views)` does the same.
 
     Args:
         proxy: Finite `tf.data.Dataset` of batches `({"image": (B, H, W, C), "row": (B,)
