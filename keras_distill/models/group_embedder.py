@@ -22,8 +22,8 @@ def group_embedder(embedder, scorer, keep=None, rescale_above=2, threshold=0.0):
     Args:
         embedder: A `keras.Model` from images `(batch, height, width, channels)` to
             `(batch, dim)`, of any making, its preprocessing inside.
-        scorer: A `keras.Model` from the same images to `(batch, 1)`, not negative,
-            such as `models.scorer`.
+        scorer: A `keras.Model` from the same images to one number each, `(batch, 1)`
+            or `(batch,)`, not negative, such as `models.scorer`.
         keep: Positive integer or `None` for all, rescale_above, threshold: see
             `methods.group_pooling.group_weights`. Default to `None`, `2`, `0.0`.
 
@@ -36,8 +36,7 @@ def group_embedder(embedder, scorer, keep=None, rescale_above=2, threshold=0.0):
     Raises:
         TypeError: If `embedder` or `scorer` is no `keras.Model`.
         ValueError: If they take images of different or unknown sizes, if they do not
-            give rows `(batch, dim)` and `(batch, 1)`, or if an option is out of its
-            range.
+            give rows `(batch, dim)` and scores, or if an option is out of its range.
 
     Example:
 
@@ -48,8 +47,8 @@ def group_embedder(embedder, scorer, keep=None, rescale_above=2, threshold=0.0):
     """
     embed_groups = GroupEmbedder(embedder, scorer, keep, rescale_above, threshold)
     image_shape = _image_shape(embedder, scorer)
-    _check_rows("embedder", embedder, image_shape)
-    _check_rows("scorer", scorer, image_shape, dim=1)
+    _check_output("embedder", embedder, image_shape, "(batch, dim)")
+    _check_output("scorer", scorer, image_shape, "(batch, 1)")
     image = keras.Input((None, *image_shape), name="image")
     mask = keras.Input((None,), dtype="bool", name="mask")
     return keras.Model(
@@ -160,14 +159,14 @@ def _input_shape(model):
     return shape[1:] if isinstance(shape, tuple) else ()
 
 
-def _check_rows(name, model, image_shape, dim=None):
+def _check_output(name, model, image_shape, wanted):
     """Runs `model` on a symbol of images, which builds one that is not built."""
     output = model(keras.Input(image_shape), training=False)
-    shape = getattr(output, "shape", None)
-    is_rows = shape is not None and len(shape) == 2 and shape[1] is not None
-    if not is_rows or dim not in (None, shape[1]):
+    shape = getattr(output, "shape", ())[1:]
+    fits = shape in ((), (1,)) if wanted == "(batch, 1)" else len(shape) == 1
+    if not hasattr(output, "shape") or not fits or None in shape:
         found = keras.tree.map_structure(lambda x: tuple(x.shape), output)
         raise ValueError(
-            f"`{name}` must give one row an image, (batch, {dim or 'dim'}). "
+            f"`{name}` must give one row an image, {wanted}. "
             f"Received: {name}={model.name!r} with output shape {found}"
         )

@@ -145,7 +145,9 @@ def test_edge_cases_in_value_and_gradient(case):
     assert np.isfinite(found[2]).all()
 
 
-@pytest.mark.parametrize("scores", [[1e-45, 3e-44, 0.0], [1e-45, 2e-45], [1e-38, 0.0]])
+@pytest.mark.parametrize(
+    "scores", [[1e-45, 3e-44, 0.0], [1e-45, 2e-45], [2e-37, 1e-37, 0.0], [1e-36, 0.0]]
+)
 def test_scores_too_small_to_divide_by_weigh_the_same(scores):
     value, _, to_scores = pooled_and_gradients(scores)
     wanted = np.mean(10.0 ** np.arange(len(scores)))
@@ -194,6 +196,11 @@ def test_scores_are_stretched_over_the_whole_group_before_the_best_are_kept():
     # Over the kept two alone, 0.6 would be the worst and weigh nothing.
     found = group_weights([[0.2, 1.0, 0.6]], keep=2)
     np.testing.assert_allclose(found, [[0, 2 / 3, 1 / 3]], rtol=1e-5)
+
+
+def test_what_is_only_at_the_threshold_weighs_nothing():
+    found = group_weights([[0.0, 0.5, 1.0, 0.75]], threshold=0.5)
+    np.testing.assert_allclose(found, [[0, 0, 4 / 7, 3 / 7]], rtol=1e-6)
 
 
 def test_of_equal_scores_the_first_are_kept():

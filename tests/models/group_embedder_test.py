@@ -192,6 +192,15 @@ def test_any_model_of_rows_will_do():
     assert models.group_embedder(sequential, brightness())(batch()).shape == (5, 3)
 
 
+def test_scores_may_come_with_or_without_a_column():
+    bright = brightness()
+    flat = keras.Model(bright.input, keras.ops.squeeze(bright.output, -1))
+    embedder = network(rows)
+    with_column = models.group_embedder(embedder, bright)(batch())
+    without = models.group_embedder(embedder, flat)(batch())
+    np.testing.assert_array_equal(without, with_column)
+
+
 def test_a_model_of_any_size_takes_that_of_the_scorer():
     groups = models.group_embedder(application(), models.scorer((32, 32, 3)), keep=1)
     assert groups.input["image"].shape == (None, None, 32, 32, 3)
