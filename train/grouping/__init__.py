@@ -1,0 +1,1 @@
+"""The parts of `train.groups`: folds, draws, poolings, and what is made of them."""
