@@ -38,6 +38,13 @@ def test_it_says_of_each_row_how_discriminable_it_is(option, shuffle):
     np.testing.assert_allclose(found.indicator[rows], expected.indicator, rtol=1e-4)
 
 
+def test_it_asks_the_embedder_in_inference_mode():
+    net = embedder(extra=layers.Dropout(0.5))
+    found = begun(dataset(IMAGES, LABELS), compiled(embed=net))
+    expected = discriminability(np.array(net(IMAGES, training=False)), LABELS)
+    np.testing.assert_allclose(found.indicator, expected.indicator, rtol=1e-4)
+
+
 def test_what_drowns_in_noise_is_less_discriminable():
     indicator = begun(dataset(*patterns(per_class=8))).indicator.reshape(5, 8)
     assert indicator[:, :3].mean() > indicator[:, -3:].mean() + 0.2
