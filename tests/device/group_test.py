@@ -80,6 +80,20 @@ def test_is_the_weighted_mean_of_its_images(bundle, group, keep, embedded):
     )
 
 
+def test_the_manifest_says_how_scores_become_weights(group):
+    opened = device.open_bundle(tiny_scorer.bundle())
+    for options in (
+        {"keep": None, "rescale_above": 2, "threshold": 0.7},
+        {"keep": None, "rescale_above": 6, "threshold": 0.0},
+        {"keep": 4, "rescale_above": 0, "threshold": 0.1},
+    ):
+        opened.manifest["group"].update(options)
+        found = opened.embed_group(group)
+        expected = device.group_weights(found.scores, **options)
+        np.testing.assert_array_equal(found.weights, expected)
+        assert found.embedded == tuple(np.flatnonzero(expected))
+
+
 def test_only_images_with_weight_are_embedded(group):
     """That is what scoring saves: the embedder is the dear network of the two."""
     opened = device.open_bundle(tiny_scorer.bundle())
