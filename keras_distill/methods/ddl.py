@@ -321,13 +321,9 @@ class DDL(keras.Model):
             A `keras.Model`, see `models.group_embedder`. It shares its weights with
             embedder and scorer.
         """
-        scorer = self.scorer
-        if len(getattr(scorer, "output_shape", (None, 1))) == 1:
-            column = ops.reshape(scorer.output, (-1, 1))
-            scorer = keras.Model(scorer.input, column, name=scorer.name)
         return models.group_embedder(
             self.embedder,
-            scorer,
+            self.scorer,
             keep=keep,
             rescale_above=rescale_above,
             threshold=threshold,
