@@ -100,13 +100,15 @@ def model_with_trainable_scores(**options):
 )
 def test_fit_learns_scores_through_it(policy, jit_compile):
     rng = np.random.default_rng(1)
-    # The third number of an element says how little it resembles what is wanted.
-    features = rng.normal(size=(64, 5, 3)).astype("float32")
-    features[..., 2] = np.abs(features[..., 2])
-    features[..., :2] = [1, 2] + features[..., :2] * features[..., 2:]
+    # Bad elements say so in their third number, and are noise in the others.
+    bad = rng.uniform(size=(64, 5)) < 0.5
     mask = rng.uniform(size=(64, 5)) < 0.8
-    features[~mask] = np.nan
-    wanted = np.tile(np.float32([1, 2, 0]), (64, 1)) * mask.any(axis=1)[:, None]
+    bad[:, 0], mask[:, 0] = False, True
+    mask[5] = False
+    noise = rng.normal(size=(64, 5, 2)) * bad[..., None]
+    features = np.concatenate([[1, 2] + noise, bad[..., None]], axis=-1)
+    features = np.where(mask[..., None], features, np.nan).astype("float32")
+    wanted = mask.any(axis=1)[:, None] * np.float32([1, 2, 0])
     data = tf.data.Dataset.from_tensor_slices(
         ({"features": features, "mask": mask}, wanted)
     )
@@ -116,11 +118,10 @@ def test_fit_learns_scores_through_it(policy, jit_compile):
     finally:
         keras.config.set_dtype_policy("float32")
     assert model.output.dtype == "float32"
-    model.compile(keras.optimizers.Adam(0.1), "mse", jit_compile=jit_compile)
-    losses = model.fit(data.batch(16), epochs=6, verbose=0, shuffle=False).history[
-        "loss"
-    ]
-    assert losses[-1] < 0.75 * losses[0]
+    model.compile(keras.optimizers.Adam(0.3), "mse", jit_compile=jit_compile)
+    history = model.fit(data.batch(16), epochs=10, verbose=0, shuffle=False).history
+    losses = history["loss"]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_half_precision_stays_outside():
@@ -134,7 +135,10 @@ def test_half_precision_stays_outside():
     wanted = pool_groups(*(x.astype("float32") for x in halves), MASK)
     assert found.dtype == "float32"
     np.testing.assert_array_equal(found, wanted)
-    assert GroupPooling(dtype="float16")(*halves, MASK).dtype == "float16"
+    # Asked for, only what comes out is rounded.
+    half = GroupPooling(dtype="float16")(FEATURES, SCORES, MASK)
+    exact = np.array(pool_groups(FEATURES, SCORES, MASK))
+    np.testing.assert_array_equal(half, exact.astype("float16"))
 
 
 def test_pools_in_a_pipeline_with_groups_of_any_size():

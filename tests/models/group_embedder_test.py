@@ -80,6 +80,19 @@ def test_what_is_masked_never_matters(padding, keep):
     np.testing.assert_allclose(found, groups(batch(others)), atol=1e-6)
 
 
+@pytest.mark.parametrize("keep", [None, 2])
+def test_gradients_of_both_networks_are_finite_whatever_is_masked(keep):
+    embedder, scorer = small_embedder(), models.scorer(SHAPE, 2)
+    groups = models.group_embedder(embedder, scorer, keep)
+    images = np.where(MASK.reshape(5, 5, 1, 1, 1), IMAGES, np.nan)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(groups(batch(images))[:, 0])
+    weights = groups.trainable_variables
+    gradients = tape.gradient(loss, [weight.value for weight in weights])
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    assert any(np.any(gradient) for gradient in gradients)
+
+
 class Counting(keras.layers.Layer):
     """Passes images on and remembers how many there were."""
 
