@@ -35,7 +35,8 @@ def curve(summary, size):
         _draw(panel, summary, measure, key, size, "random", CONTROL, "s", 0.6)
         panel.set_xlabel("embedder calls, per cent of the members")
         panel.set_ylabel(f"{measure.title}, per cent")
-        panel.set_xticks([100 * k / size for k in summary.ks] if size <= 10 else [])
+        if size <= 10:
+            panel.set_xticks([100 * k / size for k in summary.ks])
         panel.set_xlim(0, 105)
         # Wide intervals leave the range of a rate: there is nothing to see outside.
         low, high = panel.get_ylim()
