@@ -99,11 +99,9 @@ def _settings(args):
 def _images(args, given):
     """All classes, at the size that a given embedder takes."""
     print(f"Reading {args.data}", flush=True)
-    size, channels = (args.image_size or embedding.IMAGE_SIZE,) * 2, None
-    if given is not None:
-        *size, channels = _image_shape(given, args.embedder)
+    *size, channels = _image_shape(given, args)
     if args.data == "glyphs":
-        images = kd.data.glyphs(size, channels=channels or 1)
+        images = kd.data.glyphs(tuple(size), channels=channels or 1)
     else:
         images = kd.data.image_folder(args.data, tuple(size), channels)
     classes = len(images.class_names)
@@ -111,14 +109,29 @@ def _images(args, given):
     return images
 
 
-def _image_shape(model, path):
-    shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+def _image_shape(given, args):
+    """`(height, width, channels)`, the last `None` where nothing asks for any."""
+    size = (args.image_size or embedding.IMAGE_SIZE,) * 2
+    if given is None:
+        return *size, None
+    shape = getattr(given, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4:
         raise ValueError(
-            "The embedder must take images of one size, (height, width, channels). "
-            f"Received: {path}, which takes {shape}"
+            "The embedder must take images, (height, width, channels). "
+            f"Received: {args.embedder}, which takes {shape}"
         )
-    return shape[1:]
+    *own, channels = shape[1:]
+    if None in own and args.image_size is None:
+        raise ValueError(
+            "The embedder takes images of any size: choose one with --image-size. "
+            f"Received: {args.embedder}, which takes {shape}"
+        )
+    if args.image_size is not None and any(n not in (None, size[0]) for n in own):
+        raise ValueError(
+            "The embedder takes images of one size: leave --image-size out. "
+            f"Received: --image-size {args.image_size}, and {args.embedder} takes {own}"
+        )
+    return *(size if None in own else own), channels
 
 
 def _described(images, given):
@@ -146,10 +159,10 @@ def _check(args):
         raise ValueError(
             f"--learning-rate must be positive. Received: {args.learning_rate}"
         )
-    if args.embedder is not None and (args.embedder_options or args.image_size):
+    if args.embedder is not None and args.embedder_options:
         raise ValueError(
-            "--embedder-options and --image-size are of an embedder that is trained "
-            f"here: leave them out. Received: --embedder {args.embedder}"
+            "--embedder-options are of an embedder that is trained here: leave them "
+            f"out. Received: --embedder {args.embedder}"
         )
 
 

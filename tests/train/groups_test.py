@@ -213,13 +213,29 @@ def test_an_embedder_is_trained_on_the_proxy_classes_once(
         (["--eval-classes", "bars/7*"], "Two unseen classes.*Received: 1 of 10"),
         (["--eval-classes", "bars/[12]*"], "10 impostor pairs.*Received: 6 pairs"),
         (["--eval-classes", "nothing"], "must match a class.*glob='nothing'"),
-        (["--embedder", "x", "--image-size", "8"], "leave them out.*--embedder x"),
+        (["--embedder", "x"], "leave them out. Received: --embedder x"),
     ],
 )
 def test_what_cannot_work_is_refused(more, message, pictures, tmp_path):
     arguments = ["--data", str(pictures), "--out", str(tmp_path / "run"), *TRAINED]
     with pytest.raises(ValueError, match=message):
         groups.main([*arguments, *more])
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_have_the_size_that_a_given_embedder_takes(given, arguments, tmp_path):
+    out = ["--out", str(tmp_path / "run")]
+    message = (
+        "leave --image-size out.*--image-size 16, and .*given.keras takes .12, 12."
+    )
+    with pytest.raises(ValueError, match=message):
+        groups.main([*arguments, *out, "--image-size", "16"])
+    images = keras.Input((None, None, 1))
+    anywhere = keras.Model(images, layers.GlobalAveragePooling2D()(images))
+    anywhere.save(tmp_path / "anywhere.keras")
+    arguments = [*arguments, *out, "--embedder", str(tmp_path / "anywhere.keras")]
+    with pytest.raises(ValueError, match="choose one with --image-size"):
+        groups.main(arguments)
     assert not (tmp_path / "run").exists()
 
 

@@ -3,7 +3,7 @@
 import math
 
 
-def multiply_adds(model):
+def multiply_adds(model, image_shape):
     """Multiply-adds of the convolutions and matrix products of a model.
 
     They are counted where they are run: in the graph that TensorFlow makes of one call
@@ -11,16 +11,13 @@ def multiply_adds(model):
     by element (biases, activations, normalisation, pooling) is left out, as is usual.
 
     Args:
-        model: A `keras.Model` that takes images `(batch, H, W, C)` of one size.
+        model: A `keras.Model` that takes images `(batch, H, W, C)`.
+        image_shape: `(H, W, C)`.
 
     Returns:
-        Integer; `None` where the model says no size, or a product has no fixed shape.
+        Integer; `None` where a product has no fixed shape.
     """
     import tensorflow as tf
-
-    shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
-        return None
 
     @tf.function(autograph=False)
     def call(images):
@@ -31,7 +28,7 @@ def multiply_adds(model):
     eagerly = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
-        graph = call.get_concrete_function(tf.TensorSpec((1, *shape[1:]))).graph
+        graph = call.get_concrete_function(tf.TensorSpec((1, *image_shape))).graph
     finally:
         tf.config.run_functions_eagerly(eagerly)
     counts = [_count(op) for op in graph.get_operations()]

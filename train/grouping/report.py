@@ -34,7 +34,9 @@ def finish(args, settings, images, results):
         name: saved_model.load(args.out / f"{name}.keras")
         for name in ("embedder", "scorer")
     }
-    costs = {name: multiply_adds(model) for name, model in models.items()}
+    costs = {
+        name: multiply_adds(model, images.image_shape) for name, model in models.items()
+    }
     parameters = {name: model.count_params() for name, model in models.items()}
     summary = Summary(results)
     given = args.embedder is not None

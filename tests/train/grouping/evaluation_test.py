@@ -4,6 +4,7 @@ import pytest
 from keras import layers
 
 import keras_distill as kd
+from keras_distill.methods.ddl import discriminability
 from train.grouping import evaluation, poolings, protocol
 
 SHAPE = (6, 6, 1)
@@ -54,7 +55,7 @@ def test_the_truth_is_the_indicator_among_all_that_is_drawn(fold):
     embedder, _, draws, members = fold
     units = members.units.reshape(-1, 4)
     own = np.tile(np.repeat(draws.labels, 4), 3)
-    expected = kd.methods.ddl.discriminability(units, own).indicator
+    expected = discriminability(units, own).indicator
     np.testing.assert_allclose(members.truth.reshape(-1), expected, rtol=1e-4)
     assert members.norms is None
 
