@@ -23,7 +23,7 @@ _SUBPACKAGES = (
     "tflite",
 )
 _CLASSES = {
-    "DDL": "keras_distill.methods",
+    "DDL": "keras_distill.ddl",
     "Distiller": "keras_distill.distiller",
     "OBDSD": "keras_distill.methods",
     "PAD": "keras_distill.methods",

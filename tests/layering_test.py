@@ -69,6 +69,24 @@ def test_imports_run_one_way(folder, forbidden):
     assert not offences(folder, lambda name, inside: not below(name, forbidden))
 
 
+def test_the_parts_of_the_library_import_one_way():
+    """No part is imported, at the top of a file, by what it needs itself."""
+    needs = {}
+    for path in sorted((ROOT / "keras_distill").rglob("*.py")):
+        part = path.relative_to(ROOT / "keras_distill").parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue  # which imports what it offers when it is asked for
+        names = [name for _, name, inside in imports(path) if not inside]
+        parts = {n.split(".")[1] for n in names if n.startswith("keras_distill.")}
+        needs.setdefault(part, set()).update(parts - {part})
+    assert {"layers", "models", "methods", "callbacks"} <= {*needs}
+    while needs:
+        free = [part for part, others in needs.items() if not others & {*needs}]
+        assert free, f"a circle of imports: {needs}"
+        for part in free:
+            del needs[part]
+
+
 def test_the_device_part_needs_numpy_and_an_interpreter_and_no_more():
     def allowed(name, inside):
         return (

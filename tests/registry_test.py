@@ -42,7 +42,13 @@ def group_embedder():
     return GroupEmbedder(*networks, keep=3, rescale_above=1, threshold=0.4)
 
 
+def ddl():
+    networks = kd.models.embedder("conv4_2", (8, 8, 1), 4), kd.models.scorer((8, 8, 1))
+    return kd.DDL(*networks, floor=0.2, leave_one_out=True, centroids="unit")
+
+
 EXAMPLES = [
+    ddl(),
     distiller(),
     group_embedder(),
     layers.GroupPooling(3, 0.5, 4, True, True, dtype="float64"),

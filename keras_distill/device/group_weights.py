@@ -9,7 +9,7 @@ _TINY = 1e-30
 def group_weights(scores, rescale_above=2, threshold=0.0, keep=None):
     """The weights by which the embeddings of a group are averaged.
 
-    The same as `keras_distill.methods.group_pooling.group_weights`, which says why,
+    The same as `keras_distill.group_pooling.group_weights`, which says why,
     for one group: scores of more than `rescale_above` images are stretched to reach
     from 0 to 1, then all are divided by their sum. One image weighs 1 whatever its
     score; scores that are all equal, or have a sum of 0, give equal weights.

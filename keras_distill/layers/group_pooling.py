@@ -3,19 +3,20 @@
 import keras
 from keras import ops
 
+from keras_distill import group_pooling
 from keras_distill.similarity import normalize
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")
 class GroupPooling(keras.layers.Layer):
-    """`methods.group_pooling.pool_groups` of embeddings and scores, in float32.
+    """`group_pooling.pool_groups` of embeddings and scores, in float32.
 
     Has no weights, treats each group by itself, and converts to TFLite with built-in
     operators only.
 
     Args:
         rescale_above: Integer >= 0, threshold: float in [0, 1), keep: positive integer
-            or `None`; see `methods.group_pooling.group_weights`. Default to `2`, `0.0`
+            or `None`; see `group_pooling.group_weights`. Default to `2`, `0.0`
             and `None`.
         normalize_elements: Whether each element is brought to length 1 first, so
             that its length does not weigh. Defaults to `False`.
@@ -51,7 +52,7 @@ class GroupPooling(keras.layers.Layer):
     ):
         # Half precision would round the scores before anything is computed.
         super().__init__(dtype=dtype, autocast=False, **kwargs)
-        _pooling().check_options(rescale_above, threshold, keep)
+        group_pooling.check_options(rescale_above, threshold, keep)
         self.rescale_above = rescale_above
         self.threshold = threshold
         self.keep = keep
@@ -59,7 +60,7 @@ class GroupPooling(keras.layers.Layer):
         self.normalize_output = normalize_output
 
     def call(self, features, scores, mask=None):
-        pooled = _pooling().pool_groups(
+        pooled = group_pooling.pool_groups(
             features,
             scores,
             mask,
@@ -84,10 +85,3 @@ class GroupPooling(keras.layers.Layer):
             "normalize_elements": self.normalize_elements,
             "normalize_output": self.normalize_output,
         }
-
-
-def _pooling():
-    # Methods use models, and models these layers: importing it above would not end.
-    from keras_distill.methods import group_pooling
-
-    return group_pooling

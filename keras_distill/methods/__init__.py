@@ -7,7 +7,6 @@ programs take for `--method`.
 from keras_distill.methods.attention_transfer import (
     AttentionTransfer as AttentionTransfer,
 )
-from keras_distill.methods.ddl import DDL as DDL
 from keras_distill.methods.feature_cosine import FeatureCosine as FeatureCosine
 from keras_distill.methods.feature_l2 import FeatureL2 as FeatureL2
 from keras_distill.methods.keras_distillation import (

@@ -4,7 +4,7 @@ import inspect
 
 import keras
 
-from keras_distill.methods import ranges
+from keras_distill import ranges
 
 # In which a loss is a mean over the batch.
 _MEANS = ("sum_over_batch_size", "mean")

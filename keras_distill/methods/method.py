@@ -6,7 +6,7 @@ import typing
 import keras
 from keras import ops
 
-from keras_distill.methods import ranges
+from keras_distill import ranges
 
 
 class Term(typing.NamedTuple):

@@ -10,8 +10,8 @@ import numbers
 import keras
 from keras import ops
 
+from keras_distill import ranges
 from keras_distill.callbacks.student_snapshot import StudentSnapshot
-from keras_distill.methods import ranges
 from keras_distill.methods.method import Method, Term
 from keras_distill.models.tap import is_tappable, tap
 

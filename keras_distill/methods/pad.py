@@ -9,7 +9,7 @@ import math
 import keras
 from keras import ops
 
-from keras_distill.methods import ranges
+from keras_distill import ranges
 from keras_distill.methods.compared_widths import widths
 from keras_distill.methods.method import Method, Term
 from keras_distill.methods.teacher_term import TeacherTerm, restored, row_means

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_distill.methods import ranges
+from keras_distill import ranges
 from keras_distill.methods.teacher_term import TeacherTerm
 from keras_distill.similarity import relational_kl
 

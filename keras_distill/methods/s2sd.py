@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import keras
 from keras import layers, ops
 
-from keras_distill.methods import criterion_clones, ranges
+from keras_distill import ranges
+from keras_distill.methods import criterion_clones
 from keras_distill.methods.criterion_weights import CriterionWeights
 from keras_distill.methods.method import Method, Term
 from keras_distill.similarity import normalize, relational_kl

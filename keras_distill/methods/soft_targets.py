@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_distill.methods import agreement, ranges
+from keras_distill import ranges
+from keras_distill.methods import agreement
 from keras_distill.methods.teacher_term import TeacherTerm, row_means
 from keras_distill.models.tap import is_tappable, layer_paths, layer_shape
 

@@ -5,7 +5,7 @@ import typing
 import keras
 from keras import layers, ops
 
-from keras_distill.methods import ranges
+from keras_distill import ranges
 from keras_distill.methods.method import Method, Term
 from keras_distill.models.tap import layer_shape
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_distill.methods import group_pooling
+from keras_distill import group_pooling
 from keras_distill.similarity import normalize
 
 

@@ -7,7 +7,7 @@ from keras_distill.models.embedder import is_count
 
 
 def scorer(image_shape, width=8, name=None):
-    """Builds a `keras.Model` from images to scores, for `methods.ddl.DDL` to fit.
+    """Builds a `keras.Model` from images to scores, for `keras_distill.DDL` to fit.
 
     It takes pixel values in [0, 255], uint8 or float, and carries its preprocessing.
     Depthwise-separable, strided convolutions with ReLU6, which quantise well, and the

@@ -163,7 +163,7 @@ def check_group_options(scorer, image_shape, degradation, options):
             or anything of it is given without a scorer.
         TypeError: If `scorer` is no `keras.Model`.
     """
-    from keras_distill.methods.group_pooling import check_options
+    from keras_distill.group_pooling import check_options
 
     if scorer is None:
         given = [name for name, value in options.items() if value != DEFAULTS[name]]
@@ -188,7 +188,7 @@ def _pooled(rows, scores, options):
 
     The device computes them with numpy: that both agree is worth a golden figure.
     """
-    from keras_distill.methods.group_pooling import group_weights, pool_groups
+    from keras_distill.group_pooling import group_weights, pool_groups
 
     options = {name: options[name] for name in DEFAULTS}
     weights = group_weights(scores[None], **options)

@@ -9,7 +9,7 @@ from keras import layers
 import keras_distill as kd
 from keras_distill.callbacks import DiscriminabilityTargets
 from keras_distill.methods.ddl import discriminability
-from tests.methods.ddl.proxy import compiled, dataset, embedder, patterns
+from tests.ddl.proxy import compiled, dataset, embedder, patterns
 
 IMAGES, LABELS = patterns()
 COUNT = len(IMAGES)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from keras_distill import group_pooling
 from keras_distill.device import group_weights
-from keras_distill.methods import group_pooling
 
 rng = np.random.default_rng(0)
 GROUPS = {

@@ -10,8 +10,8 @@ import tensorflow as tf
 import keras_distill as kd
 from keras_distill.device.quiet import without_chatter
 from keras_distill.device.runtime import find_runtime
+from keras_distill.group_pooling import pool_groups
 from keras_distill.layers import GroupPooling
-from keras_distill.methods.group_pooling import pool_groups
 from keras_distill.tflite.graph import read_graph
 
 rng = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_distill as kd
 from keras_distill import models
-from keras_distill.methods.group_pooling import group_weights
+from keras_distill.group_pooling import group_weights
 
 SHAPE = (12, 12, 1)
 rng = np.random.default_rng(0)

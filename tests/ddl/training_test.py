@@ -8,7 +8,7 @@ from keras import layers
 
 import keras_distill as kd
 from keras_distill.methods.ddl import discriminability
-from tests.methods.ddl.proxy import (
+from tests.ddl.proxy import (
     compiled,
     dataset,
     embedder,
@@ -178,7 +178,7 @@ class Begun(kd.callbacks.DiscriminabilityTargets):
 
 @pytest.mark.parametrize("kind", ["none", "one", "list", "CallbackList", "own"])
 def test_fit_brings_the_targets_unless_they_are_given(kind, monkeypatch):
-    monkeypatch.setattr(kd.callbacks, "DiscriminabilityTargets", Begun)
+    monkeypatch.setattr("keras_distill.ddl.DiscriminabilityTargets", Begun)
     ddl, data = compiled(run_eagerly=True), dataset(IMAGES, LABELS)
     given = {
         "none": None,
@@ -254,7 +254,7 @@ def test_an_interrupted_run_resumes_from_a_backup_without_a_first_call(tmp_path)
 def test_two_replicas_make_the_update_of_one():
     same_update(
         """
-        from tests.methods.ddl import proxy
+        from tests.ddl import proxy
 
         def run(strategy):
             keras.utils.set_random_seed(0)

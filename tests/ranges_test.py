@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_distill import methods
-from keras_distill.methods import ranges
+from keras_distill import methods, ranges
 
 EXAMPLES = []
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_distill.callbacks import DiscriminabilityTargets
 from keras_distill.methods.ddl import discriminability
-from tests.methods.ddl.proxy import compiled, dataset, patterns
+from tests.ddl.proxy import compiled, dataset, patterns
 
 IMAGES, LABELS = patterns()
 # Fewer rows, of other classes.

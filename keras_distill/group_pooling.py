@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_distill.methods import ranges
+from keras_distill import ranges
 from keras_distill.similarity import normalize
 
 # Sums and spreads below this count as 0: dividing by subnormal numbers, which some

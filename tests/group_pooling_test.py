@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_distill.methods import ddl
-from keras_distill.methods.group_pooling import (
+from keras_distill.group_pooling import (
     group_ranks,
     group_weights,
     pool_groups,
 )
+from keras_distill.methods import ddl
 
 EXAMPLES = []
 

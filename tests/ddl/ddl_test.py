@@ -8,7 +8,7 @@ from keras import layers
 
 import keras_distill as kd
 from keras_distill.methods import ddl as functions
-from tests.methods.ddl.proxy import (
+from tests.ddl.proxy import (
     SHAPE,
     compiled,
     dataset,
@@ -18,14 +18,10 @@ from tests.methods.ddl.proxy import (
     values,
 )
 
-EXAMPLES = [
-    kd.DDL(embedder(), scorer(), floor=0.2, leave_one_out=True, centroids="unit")
-]
 IMAGES, LABELS = patterns()
 
 
-def test_the_functions_of_the_method_are_beside_its_class():
-    assert functions.DDL is kd.DDL is kd.methods.DDL
+def test_the_functions_have_the_name_of_the_paper():
     assert callable(functions.discriminability)
     assert callable(functions.group_weights) and callable(functions.pool_groups)
 

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 import keras_distill as kd
-from tests.methods.ddl.proxy import SHAPE, dataset, patterns
+from tests.ddl.proxy import SHAPE, dataset, patterns
 
 # Of each class half the images are clean and half are noise, nearly.
 PER_CLASS = 8
