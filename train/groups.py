@@ -15,8 +15,8 @@ from train.grouping import embedding, folds
 
 EXAMPLE = """\
 python -m train.groups --data faces --folds 4 --out runs/faces_groups
-python -m train.groups --data images --embedder runs/x --eval-classes 'Greek/*' \\
-  --folds 3 --degrade blur=0.1 share=0.7 --out runs/x_groups"""
+python -m train.groups --data images --embedder runs/x --folds 3 \\
+  --eval-classes 'Greek/*' --degrade blur=0.1 share=0.7 --out runs/x_groups"""
 
 LEAST = {"folds": 1, "size": 2, "groups": 2, "draws": 1, "views": 1, "image_size": 1}
 LEAST |= {"scorer_width": 2, "epochs": 1, "batch_size": 1, "seed": 0}
@@ -188,7 +188,7 @@ def _parser():
     add("--proxy-classes", nargs="+", metavar="GLOB", help="classes to learn from")
     add("--eval-classes", nargs="+", metavar="GLOB", help="classes to measure on")
     add(
-        "--embedder", metavar="RUN", help="a run or .keras file; none: train one a fold"
+        "--embedder", metavar="RUN", help="a run or .keras file (one is trained a fold)"
     )
     add(
         "--embedder-options",
