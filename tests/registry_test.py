@@ -54,6 +54,7 @@ EXAMPLES = [
     layers.GroupPooling(3, 0.5, 4, True, True, dtype="float64"),
     layers.L2Normalization(epsilon=1e-6, dtype="float64"),
     layers.RandomAffine(0.2, 5.0, 0.3, 4.0, "constant", 255.0, seed=3),
+    layers.RandomBoxAffine(False, True, 0.1, 0.6, 9.0, seed=3),
     layers.RandomDegradation(0.1, 9.0, 0.2, 0.3, 0.6, 0.7, 0.9, 4.0, 128.0, seed=3),
     losses.ArcFace(margin=0.4, scale=16.0, form="clamped", **LEARNED),
     losses.Contrastive(0.9, 0.1, form="sampled", seed=3, **LOSS),

@@ -1,5 +1,7 @@
 """Labelled images for training and evaluation, as `tf.data` pipelines."""
 
+from keras_distill.data.box_batches import box_batches
+from keras_distill.data.box_set import BoxSet, Dropped
 from keras_distill.data.cache_embeddings import cache_embeddings
 from keras_distill.data.class_balanced import class_balanced
 from keras_distill.data.class_split import class_split
@@ -12,14 +14,18 @@ from keras_distill.data.image_folder import image_folder
 from keras_distill.data.image_set import ImageSet
 from keras_distill.data.instance_split import instance_split
 from keras_distill.data.load import load
+from keras_distill.data.load_boxes import load_boxes
 from keras_distill.data.proxy_views import proxy_views
 from keras_distill.data.teacher_cache import TeacherCache
 
 __all__ = [
+    "BoxSet",
+    "Dropped",
     "EpochPlan",
     "FixedViews",
     "ImageSet",
     "TeacherCache",
+    "box_batches",
     "cache_embeddings",
     "class_balanced",
     "class_split",
@@ -30,5 +36,6 @@ __all__ = [
     "image_folder",
     "instance_split",
     "load",
+    "load_boxes",
     "proxy_views",
 ]

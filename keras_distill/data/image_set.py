@@ -28,6 +28,8 @@ class ImageSet:
         skipped: Tuple of `(path, reason)`: files that could not be read.
         digests: uint8 `(N, 16)`, BLAKE2 of the pixels of each image, where they
             are known already.
+        reader: Function of a file and `image_shape` that reads the pixels. Defaults to
+            `keras_distill.device.read_image`, which stretches an image to the shape.
 
     Attributes:
         labels, class_names, ids, name, image_shape, skipped: As above; `labels` is
@@ -47,8 +49,10 @@ class ImageSet:
         image_shape=None,
         skipped=(),
         digests=None,
+        reader=read_image,
     ):
         self.name = name
+        self._reader = reader
         self.labels = np.array(labels, dtype=np.int32)
         if class_names is None:
             count = int(self.labels.max(initial=-1)) + 1
@@ -95,7 +99,7 @@ class ImageSet:
             return self._array[np.asarray(indices, dtype=np.int64)]
         images = np.empty((len(indices), *self.image_shape), np.uint8)
         for row, index in enumerate(indices):
-            images[row] = read_image(opened(self._files[index]), self.image_shape)
+            images[row] = self._reader(opened(self._files[index]), self.image_shape)
         return images
 
     def gather(self, indices):
@@ -139,7 +143,7 @@ class ImageSet:
         images = np.empty((len(self), *self.image_shape), np.uint8)
 
         def fill(row):
-            images[row] = read_image(opened(self._files[row]), self.image_shape)
+            images[row] = self._reader(opened(self._files[row]), self.image_shape)
 
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(fill, range(len(self))):
@@ -169,6 +173,7 @@ class ImageSet:
             self.image_shape,
             self.skipped,
             None if self._digests is None else self._digests[indices],
+            self._reader,
         )
 
     def take_classes(self, classes):

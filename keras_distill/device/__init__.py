@@ -8,7 +8,7 @@ from keras_distill.device.bundle_error import BundleError
 from keras_distill.device.embedder import Embedder
 from keras_distill.device.group import Group, GroupNeighbours
 from keras_distill.device.group_weights import group_weights
-from keras_distill.device.read_image import read_image
+from keras_distill.device.read_image import read_image, read_letterboxed
 from keras_distill.device.runtime import RUNTIMES
 from keras_distill.device.scorer import Scorer
 
@@ -24,4 +24,5 @@ __all__ = [
     "group_weights",
     "open_bundle",
     "read_image",
+    "read_letterboxed",
 ]

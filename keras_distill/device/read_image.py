@@ -4,6 +4,8 @@ import numpy as np
 
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
 _PAPER = 255  # What shows through transparent pixels: white.
+_ORIENTATION = 0x0112  # of EXIF
+PADDING = 127  # Grey, near the 0 of networks that take [-1, 1].
 
 
 def read_image(file, image_shape):
@@ -28,16 +30,68 @@ def read_image(file, image_shape):
         ValueError: If `image_shape` is not as above; or if the file is no image, is
             truncated, or holds pixels without a known range (floats).
     """
+    height, width, channels = _checked(image_shape)
+    image, _ = upright(file, channels, 2 * max(width, height))
+    return _of_size(image, height, width, channels)
+
+
+def read_letterboxed(file, image_shape):
+    """Reads an image file as a detector wants it: its shape kept, the rest padded.
+
+    Decoded as by `read_image`, but height and width are changed by one factor, as far
+    as the picture fits into the size; it lies at the top left, and what is left over
+    at the right or the bottom is grey (127).
+
+    Args:
+        file: As for `read_image`.
+        image_shape: `(height, width, channels)`, channels 1 or 3.
+
+    Returns:
+        `(pixels, scale, size)`: uint8 array of `image_shape`; float64 `(2,)`, by what x
+        and y of the file, in pixels, are multiplied; and `(width, height)` of the
+        file, upright.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_image`.
+    """
+    height, width, channels = _checked(image_shape)
+    image, size = upright(file, channels, 2 * max(width, height))
+    factor = min(width / size[0], height / size[1])
+    inner = [max(1, round(factor * side)) for side in size]
+    pixels = np.full((height, width, channels), PADDING, np.uint8)
+    pixels[: inner[1], : inner[0]] = _of_size(image, inner[1], inner[0], channels)
+    return pixels, np.divide(inner, size), size
+
+
+def upright(file, channels, least=None):
+    """The first frame of an image file as Pillow has it: upright, of 8 bit.
+
+    Args:
+        file: As for `read_image`.
+        channels: 1 or 3.
+        least: None, or the pixels that its sides need at least: large JPEG files are
+            reduced while they are decoded.
+
+    Returns:
+        `(image, size)`: of mode "L" or "RGB"; and `(width, height)` of the file,
+        which is more than that of the image where it was reduced.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_image`.
+    """
     from PIL import Image, ImageOps
 
-    height, width, channels = _checked(image_shape)
     try:
         with Image.open(file) as image:
-            # Twice the size leaves the filter below enough to average.
-            image.draft(None, (2 * max(width, height),) * 2)
+            size = image.size
+            if image.getexif().get(_ORIENTATION, 1) > 4:  # it lies on its side
+                size = size[::-1]
+            if least is not None:
+                # Twice the size leaves the filter that follows enough to average.
+                image.draft(None, (least, least))
             image.load()
             image = ImageOps.exif_transpose(image)
-            image = _eight_bit(image, "L" if channels == 1 else "RGB")
+            return _eight_bit(image, "L" if channels == 1 else "RGB"), size
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly every kind.
@@ -45,6 +99,11 @@ def read_image(file, image_shape):
             f"Cannot read the image ({type(error).__name__}: {error}). "
             f"Received: file={file}"
         ) from error
+
+
+def _of_size(image, height, width, channels):
+    from PIL import Image
+
     if image.size != (width, height):
         image = image.resize(
             (width, height), Image.Resampling.BILINEAR, reducing_gap=2.0

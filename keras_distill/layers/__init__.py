@@ -3,6 +3,13 @@
 from keras_distill.layers.group_pooling import GroupPooling
 from keras_distill.layers.l2_normalization import L2Normalization
 from keras_distill.layers.random_affine import RandomAffine
+from keras_distill.layers.random_box_affine import RandomBoxAffine
 from keras_distill.layers.random_degradation import RandomDegradation
 
-__all__ = ["GroupPooling", "L2Normalization", "RandomAffine", "RandomDegradation"]
+__all__ = [
+    "GroupPooling",
+    "L2Normalization",
+    "RandomAffine",
+    "RandomBoxAffine",
+    "RandomDegradation",
+]

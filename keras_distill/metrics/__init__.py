@@ -1,5 +1,7 @@
 """Retrieval and verification, measured on numpy arrays."""
 
+from keras_distill.metrics.detect import detect, detector_report
+from keras_distill.metrics.detection_report import detection_report
 from keras_distill.metrics.embed import Embedder, embed
 from keras_distill.metrics.identification import identification
 from keras_distill.metrics.k_means import k_means
@@ -12,6 +14,9 @@ from keras_distill.metrics.verification import verification
 
 __all__ = [
     "Embedder",
+    "detect",
+    "detection_report",
+    "detector_report",
     "embed",
     "identification",
     "k_means",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_distill.device import read_image
+from keras_distill.device import read_image, read_letterboxed
 from keras_distill.device.read_image import is_grey
 
 rng = np.random.default_rng(0)
@@ -212,3 +212,40 @@ def test_real_portraits_are_read_as_they_are(real_data):
     raw = path.read_bytes()
     pixels = np.frombuffer(raw[-92 * 112 :], np.uint8).reshape(112, 92)
     np.testing.assert_array_equal(read_image(path, (112, 92, 1))[..., 0], pixels)
+
+
+def test_a_letterboxed_image_keeps_its_shape_and_is_padded_with_grey():
+    image = Image.new("RGB", (40, 30), (9, 8, 7))
+    pixels, scale, size = read_letterboxed(file_of(image), (64, 60, 3))
+    assert size == (40, 30) and scale.tolist() == [1.5, 1.5]
+    assert (pixels[:45] == [9, 8, 7]).all() and (pixels[45:] == 127).all()
+    pixels, scale, _ = read_letterboxed(file_of(image), (15, 60, 1))
+    assert scale.tolist() == [0.5, 0.5]
+    assert (pixels[:, :20] == 8).all() and (pixels[:, 20:] == 127).all()
+
+
+def test_scales_of_a_letterboxed_image_are_those_of_whole_pixels():
+    image = Image.new("L", (7, 100))
+    _, scale, _ = read_letterboxed(file_of(image), (33, 33, 1))
+    assert scale.tolist() == [2 / 7, 0.33]
+
+
+def test_the_size_of_an_image_is_that_of_the_upright_one():
+    sideways = Image.new("RGB", (40, 30), (200, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = file_of(sideways, "JPEG", exif=exif)
+    pixels, scale, size = read_letterboxed(file, (80, 80, 3))
+    assert size == (30, 40) and scale.tolist() == [2, 2]
+    assert (pixels[:, 60:] == 127).all() and pixels[40, 30, 0] > 190
+    large = file_of(sideways.resize((1600, 1200)), "JPEG", exif=exif)
+    assert read_letterboxed(large, (40, 40, 3))[2] == (1200, 1600)  # though reduced
+
+
+def test_what_is_no_image_cannot_be_letterboxed(tmp_path):
+    with pytest.raises(ValueError, match="Cannot read the image.*Received: file="):
+        read_letterboxed(io.BytesIO(b"no"), (8, 8, 3))
+    with pytest.raises(ValueError, match="`image_shape` must be"):
+        read_letterboxed(io.BytesIO(b"no"), (8, 8))
+    with pytest.raises(FileNotFoundError):
+        read_letterboxed(tmp_path / "nowhere.png", (8, 8, 3))
