@@ -10,7 +10,7 @@ from keras_distill.similarity import normalize
 def group_embedder(embedder, scorer, keep=None, rescale_above=2, threshold=0.0):
     """Builds a `keras.Model` from groups of images to one unit vector each.
 
-    A group's vector is `methods.group_pooling.pool_groups` of its images' embeddings,
+    A group's vector is `methods.ddl.pool_groups` of its images' embeddings,
     as the embedder gives them, weighted by its images' scores, at length 1. Both
     networks run in inference mode always, and share their weights with the model.
 
@@ -25,7 +25,7 @@ def group_embedder(embedder, scorer, keep=None, rescale_above=2, threshold=0.0):
         scorer: A `keras.Model` from the same images to one number each, `(batch, 1)`
             or `(batch,)`, not negative, such as `models.scorer`.
         keep: Positive integer or `None` for all, rescale_above, threshold: see
-            `methods.group_pooling.group_weights`. Default to `None`, `2`, `0.0`.
+            `methods.ddl.group_weights`. Default to `None`, `2`, `0.0`.
 
     Returns:
         An uncompiled functional `keras.Model` of the inputs `{"image": (G, N, height,
