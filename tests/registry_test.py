@@ -56,6 +56,8 @@ EXAMPLES = [
     layers.RandomAffine(0.2, 5.0, 0.3, 4.0, "constant", 255.0, seed=3),
     layers.RandomBoxAffine(False, True, 0.1, 0.6, 9.0, seed=3),
     layers.RandomDegradation(0.1, 9.0, 0.2, 0.3, 0.6, 0.7, 0.9, 4.0, 128.0, seed=3),
+    layers.RandomElastic(amplitude=0.2, nodes=6, seed=3),
+    layers.RandomStrokeWidth(thicker=0.4, thinner=2.5, ink="light", seed=3),
     losses.ArcFace(margin=0.4, scale=16.0, form="clamped", **LEARNED),
     losses.Contrastive(0.9, 0.1, form="sampled", seed=3, **LOSS),
     losses.LiftedStructure(margin=0.7, **LOSS),

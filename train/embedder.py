@@ -30,6 +30,7 @@ DEFAULTS = {
     "learning_rate": 2e-3,
     "weight_decay": 1e-4,
     "augment": True,
+    "hand": False,
     "teacher_views": 8,
     "seed": 0,
 }
@@ -104,7 +105,7 @@ def train(args, arguments, resume):
             "epochs": epochs,
             "steps": epochs * steps,
             "method_options": methods.with_defaults(args.method, options),
-            "augmentation": optimization.AFFINE if args.augment else None,
+            "augmentation": _augmentation(args)[1],
         }
         run_folder.begin(args.out, arguments, data, resolved)
 
@@ -122,7 +123,7 @@ def train(args, arguments, resume):
 
 def _views(args, images, teacher, terms):
     """How `class_balanced` shows the images, and the teacher's answers to that."""
-    augment = kd.layers.RandomAffine(**optimization.AFFINE) if args.augment else None
+    augment, _ = _augmentation(args)
     if args.teacher_cache is None:
         return {"augment": augment}
     layers = [layer for term in terms for layer in term.teacher_layers]
@@ -134,6 +135,11 @@ def _views(args, images, teacher, terms):
     views = kd.data.FixedViews(augment, args.teacher_views if args.augment else 1)
     cache = kd.data.cache_embeddings(teacher, images, args.teacher_cache, views)
     return {"augment": views, "teacher": cache}
+
+
+def _augmentation(args):
+    """The layers that vary the images and what the recipe says of them, or `None`s."""
+    return optimization.augmentation(args.hand) if args.augment else (None, None)
 
 
 def _fit(out, distiller, batches, epochs, an_epoch, held_out, record):
@@ -210,6 +216,11 @@ def _check(args):
         raise ValueError(
             "--teacher-cache keeps what a teacher says: name one with --teacher. "
             "Received: no --teacher"
+        )
+    if args.hand and not args.augment:
+        raise ValueError(
+            "--hand adds to the augmentation: leave --no-augment out. "
+            "Received: --hand --no-augment"
         )
     if not 0 < args.learning_rate < float("inf"):
         raise ValueError(
@@ -324,6 +335,7 @@ def _parser():
         action=argparse.BooleanOptionalAction,
         help="shift, turn, scale and shear training images",
     )
+    add("--hand", action="store_true", help="vary strokes too, as drawing by hand does")
     add("--epochs", type=int, help=f"(as many as make {STEPS:,} steps)")
     add("--classes-per-batch", type=int, metavar="P", help="(%(default)s)")
     add("--images-per-class", type=int, metavar="K", help="(%(default)s)")

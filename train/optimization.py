@@ -1,7 +1,32 @@
 """How the programs train: the augmentation, and the optimiser with its schedule."""
 
 AFFINE = {"shift": 0.1, "rotation": 15.0, "scale": 0.25, "shear": 15.0}
+# What a hand does to a printed character, beside `AFFINE`: layers and their arguments.
+HAND = (
+    ("RandomStrokeWidth", {"thicker": 0.7, "thinner": 1.5}),
+    ("RandomElastic", {"amplitude": 0.3, "nodes": 5}),  # bends it
+    ("RandomElastic", {"amplitude": 0.12, "nodes": 9}),  # lets its lines tremble
+)
 WARM_UP = 0.05  # of all steps; then a cosine down to 0
+
+
+def augmentation(hand=False):
+    """What varies the images of a run.
+
+    Args:
+        hand: Whether they are varied as drawing by hand varies characters.
+
+    Returns:
+        A list of layers for `class_balanced`, and what `recipe.json` says of them.
+    """
+    from keras_distill import layers
+
+    affine = layers.RandomAffine(**AFFINE)
+    if not hand:
+        return [affine], AFFINE
+    strokes = [getattr(layers, name)(**options) for name, options in HAND]
+    said = [{"class": name, **options} for name, options in HAND]
+    return [*strokes, affine], [*said, {"class": "RandomAffine", **AFFINE}]
 
 
 def adamw(steps, learning_rate, weight_decay):

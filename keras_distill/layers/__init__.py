@@ -5,6 +5,8 @@ from keras_distill.layers.l2_normalization import L2Normalization
 from keras_distill.layers.random_affine import RandomAffine
 from keras_distill.layers.random_box_affine import RandomBoxAffine
 from keras_distill.layers.random_degradation import RandomDegradation
+from keras_distill.layers.random_elastic import RandomElastic
+from keras_distill.layers.random_stroke_width import RandomStrokeWidth
 
 __all__ = [
     "GroupPooling",
@@ -12,4 +14,6 @@ __all__ = [
     "RandomAffine",
     "RandomBoxAffine",
     "RandomDegradation",
+    "RandomElastic",
+    "RandomStrokeWidth",
 ]

@@ -192,9 +192,17 @@ def test_plain_training_takes_losses_with_weights_of_their_own(pictures, tmp_pat
     embedder.main(
         ["--data", str(pictures), "--out", str(tmp_path / "run"), *SHORT]
         + ["--method", "none", "--method-options", "--epochs", "1"]
-        + ["--loss", "proxy_anchor", "--loss-options", "alpha=16"]
+        + ["--loss", "proxy_anchor", "--loss-options", "alpha=16", "--hand"]
     )
     assert (tmp_path / "run" / "metrics.json").is_file()
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    layers = [layer["class"] for layer in recipe["resolved"]["augmentation"]]
+    assert layers == [
+        "RandomStrokeWidth",
+        "RandomElastic",
+        "RandomElastic",
+        "RandomAffine",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +219,7 @@ def test_plain_training_takes_losses_with_weights_of_their_own(pictures, tmp_pat
         (["--epochs", "0"], "--epochs must be at least 1. Received: 0"),
         (["--learning-rate", "-1"], "--learning-rate must be positive. Received: -1.0"),
         (["--dim", "0"], "dim=0"),
+        (["--hand", "--no-augment"], "leave --no-augment out.*--hand --no-augment"),
     ],
 )
 def test_a_mistake_is_named_and_leaves_nothing(pictures, tmp_path, flags, message):
