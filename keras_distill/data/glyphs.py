@@ -23,7 +23,8 @@ from keras_distill.data.look_alikes import OUTLINE, TOLERANCE, distinct, look_al
 from keras_distill.data.progress import progress
 
 MIN_IMAGES = 4  # different drawings of a class
-_VERSION = 2  # of the rules by which the set is made
+_VERSION = 3  # of the rules by which the set is made
+_ARRAYS = ("images", "labels", "class_names", "ids", "synonyms")  # of the cache
 
 
 def glyphs(image_size=32, channels=1):
@@ -47,7 +48,8 @@ def glyphs(image_size=32, channels=1):
     Class names are code point and Unicode name of the lowest character
     (`"U+0041 LATIN CAPITAL LETTER A"`), so that globs may ask for `"*CYRILLIC*"` or
     `"U+00*"`. Ids are `"glyphs/U+0041/DejaVuSans-Bold"`, with `"+U+0410"` after them
-    where a look-alike of the class is drawn differently in the same font.
+    where a look-alike of the class is drawn differently in the same font. The other
+    characters of a class are its synonyms (`ImageSet.synonyms`), named likewise.
 
     The cache is in `KERAS_DISTILL_CACHE`, or in `keras_distill` under
     `XDG_CACHE_HOME` or `~/.cache`; its name holds a hash of the fonts. A broken
@@ -88,11 +90,18 @@ def glyphs(image_size=32, channels=1):
         drawn["class_names"].tolist(),
         drawn["ids"].tolist(),
         "glyphs",
+        synonyms={
+            name: others.split("\n")
+            for name, others in zip(
+                drawn["class_names"].tolist(), drawn["synonyms"].tolist(), strict=True
+            )
+            if others
+        },
     )
 
 
 def _draw(height, width):
-    """Images, labels, class names and ids, as a dict of arrays."""
+    """Images, labels, class names, ids and synonyms, as a dict of arrays."""
     names, codes, outlines = [], [], []
     files = font_files()
     for path in progress(files, len(files), "glyphs: reading fonts"):
@@ -113,10 +122,9 @@ def _draw(height, width):
     return {
         "images": 255 - images[..., None],
         "labels": labels.astype(np.int32),
-        "class_names": np.array(
-            [f"{_code(c)} {unicodedata.name(chr(c), '(unnamed)')}" for c in firsts]
-        ),
+        "class_names": np.array([_class_name(code) for code in firsts]),
         "ids": np.array(_ids(names[kept], codes[kept], classes[kept])),
+        "synonyms": np.array([_synonyms(codes[classes == c], c) for c in firsts]),
     }
 
 
@@ -137,6 +145,15 @@ def _ids(names, codes, classes):
         ids.append(f"{plain}+{_code(code)}" if plain in used else plain)
         used.add(plain)
     return ids
+
+
+def _synonyms(codes, first):
+    """Names of the characters but the first, one a line."""
+    return "\n".join(_class_name(code) for code in np.unique(codes) if code != first)
+
+
+def _class_name(code):
+    return f"{_code(code)} {unicodedata.name(chr(code), '(unnamed)')}"
 
 
 def _code(code):
@@ -164,9 +181,7 @@ def _read(cache):
     try:
         # numpy would not close a file that it finds broken.
         with open(cache, "rb") as stream, np.load(stream) as file:
-            return {
-                name: file[name] for name in ("images", "labels", "class_names", "ids")
-            }
+            return {name: file[name] for name in _ARRAYS}
     except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
         warnings.warn(
             f"The cached glyphs in {cache} are broken and are drawn again.",

@@ -30,10 +30,14 @@ class ImageSet:
             are known already.
         reader: Function of a file and `image_shape` that reads the pixels. Defaults to
             `keras_distill.device.read_image`, which stretches an image to the shape.
+        synonyms: Dictionary from a class name to a list of other names for what the
+            class shows, such as characters that look the same. Defaults to none.
 
     Attributes:
         labels, class_names, ids, name, image_shape, skipped: As above; `labels` is
             an int32 array, `class_names`, `ids` and `skipped` are tuples.
+        synonyms: Dictionary from a class name to a tuple of names; classes without
+            synonyms are left out.
 
     Raises:
         ValueError: If sizes do not agree, or names or ids repeat.
@@ -50,6 +54,7 @@ class ImageSet:
         skipped=(),
         digests=None,
         reader=read_image,
+        synonyms=None,
     ):
         self.name = name
         self._reader = reader
@@ -62,6 +67,7 @@ class ImageSet:
         self.class_names = tuple(class_names)
         self.ids = tuple(ids)
         self.skipped = tuple(skipped)
+        self.synonyms = {k: tuple(names) for k, names in (synonyms or {}).items()}
         if isinstance(images, np.ndarray):
             _check_array(images)
             self._files = None
@@ -174,6 +180,7 @@ class ImageSet:
             self.skipped,
             None if self._digests is None else self._digests[indices],
             self._reader,
+            self.synonyms,
         )
 
     def take_classes(self, classes):
@@ -211,6 +218,11 @@ class ImageSet:
         taken.class_names = tuple(
             name for name, kept in zip(self.class_names, keep, strict=True) if kept
         )
+        taken.synonyms = {
+            name: self.synonyms[name]
+            for name in taken.class_names
+            if name in self.synonyms
+        }
         return taken
 
     @property
@@ -249,6 +261,12 @@ class ImageSet:
             raise ValueError(
                 "Class names must all be different. "
                 f"Received: class_names={self.class_names[:5]}"
+            )
+        unknown = sorted({*self.synonyms} - {*self.class_names})
+        if unknown:
+            raise ValueError(
+                "Synonyms must be those of classes. "
+                f"Received: synonyms of {unknown[:5]}"
             )
         low = self.labels.min(initial=0)
         high = self.labels.max(initial=-1)

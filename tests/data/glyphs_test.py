@@ -51,6 +51,17 @@ def test_look_alikes_are_one_class(all_glyphs):
         assert {f"U+{ord(c):04X}" for c in apart} <= codes
 
 
+def test_the_look_alikes_of_a_class_are_its_synonyms(all_glyphs):
+    others = all_glyphs.synonyms["U+0041 LATIN CAPITAL LETTER A"]
+    assert {"U+0391 GREEK CAPITAL LETTER ALPHA", "U+0410 CYRILLIC CAPITAL LETTER A"} < {
+        *others
+    }
+    names = [*all_glyphs.class_names]
+    names += [name for others in all_glyphs.synonyms.values() for name in others]
+    assert len(names) == len(set(names))
+    assert "U+004B LATIN CAPITAL LETTER K" in names  # whichever class it is of
+
+
 def test_no_private_or_unassigned_character_and_no_space_is_a_class(all_glyphs):
     for name in all_glyphs.class_names:
         category = unicodedata.category(chr(int(code_of(name)[2:], 16)))

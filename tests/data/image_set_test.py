@@ -129,3 +129,20 @@ def test_unknown_classes_and_no_classes_are_refused():
         images.take_classes(["a", "z"])
     with pytest.raises(ValueError, match=r"At least one class.*classes=\[\]"):
         images.take_classes([])
+
+
+def test_synonyms_follow_their_classes():
+    pixels = np.zeros((3, 4, 4, 1), np.uint8)
+    known = ImageSet(
+        pixels, [0, 1, 2], ["a", "b", "c"], synonyms={"a": ["x"], "c": "yz"}
+    )
+    assert known.synonyms == {"a": ("x",), "c": ("y", "z")}
+    assert known.subset([2, 0]).synonyms == known.synonyms
+    assert known.take_classes(["b", "c"]).synonyms == {"c": ("y", "z")}
+    assert ImageSet(pixels, [0, 1, 2]).synonyms == {}
+
+
+def test_synonyms_of_no_class_are_refused():
+    pixels = np.zeros((1, 4, 4, 1), np.uint8)
+    with pytest.raises(ValueError, match="those of classes.*synonyms of .'b'."):
+        ImageSet(pixels, [0], ["a"], synonyms={"b": ["x"]})
