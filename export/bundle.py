@@ -6,6 +6,7 @@ written. Classes that the run held out are both the check and the default catalo
 With a scorer, a device can ask with several images as one query.
 """
 
+import argparse
 import contextlib
 import fnmatch
 import json
@@ -22,7 +23,8 @@ CALIBRATION_IMAGES, HELD_OUT_IMAGES = 500, 1000
 EXAMPLE = """\
 python -m export.bundle runs/glyphs --out bundles/glyphs
 python -m export.bundle runs/glyphs --catalogue my/images --out bundles/mine
-python -m export.bundle runs/a --scorer runs/b/scorer.keras --out bundles/a"""
+python -m export.bundle runs/a --scorer runs/b/scorer.keras --out bundles/a
+python -m export.bundle runs/hand --whole --per-class 4 --out bundles/hand"""
 
 
 def main(argv=None):
@@ -38,8 +40,12 @@ def main(argv=None):
         )
     student, recipe = run.student, run.recipe
     data = recipe["arguments"]["data"]
+    if args.per_class is not None and args.per_class < 1:
+        raise ValueError(
+            f"--per-class must be at least 1. Received: --per-class {args.per_class}"
+        )
     train, evaluation = _load(data, student, run.eval_classes)
-    catalogue = _catalogue(args, data, student, evaluation)
+    catalogue = _some_of_each(_catalogue(args, data, student, evaluation), args)
     with _progress() as progress:
         manifest = kd.retrieval.write_bundle(
             args.out,
@@ -47,11 +53,12 @@ def main(argv=None):
             calibration=_sample(train, CALIBRATION_IMAGES, recipe["seed"]),
             catalogue=catalogue,
             held_out=_sample(evaluation, HELD_OUT_IMAGES, recipe["seed"]),
-            recipe=recipe,
+            recipe={**recipe, "export": {"whole": args.whole}},
             overwrite=args.overwrite,
             scorer=run.scorer,
             degradation=run.degradation,
             keep=args.keep,
+            thumbnails=args.thumbnails,
             progress=progress,
         )
     if args.json:
@@ -75,7 +82,9 @@ def _load(data, student, eval_classes=None):
 
 def _catalogue(args, data, student, evaluation):
     """The images to find: those held out by the run, or those of another folder."""
-    if args.catalogue is None or args.catalogue == data:
+    if args.whole:
+        images = _whole(args.catalogue or data, student)
+    elif args.catalogue is None or args.catalogue == data:
         images = evaluation
     elif pathlib.Path(args.catalogue).is_dir():
         height, width, channels = student.input_shape[1:]
@@ -93,6 +102,33 @@ def _catalogue(args, data, student, evaluation):
             f"--eval-classes must match a class of {images.name}, such as "
             f"{', '.join(images.class_names[:3])}. Received: {args.eval_classes}"
         ) from error
+
+
+def _whole(name, student):
+    """All classes of a data set, those trained on too."""
+    height, width, channels = student.input_shape[1:]
+    if name == "glyphs":
+        return kd.data.glyphs((height, width), channels)
+    if not pathlib.Path(name).is_dir():
+        raise ValueError(
+            f"--whole takes all classes of glyphs or of a folder. Received: {name}"
+        )
+    return kd.data.image_folder(name, (height, width), channels)
+
+
+def _some_of_each(images, args):
+    """At most `--per-class` images of each class, evenly spread in their order."""
+    import numpy as np
+
+    if args.per_class is None:
+        return images
+    chosen = []
+    order = np.argsort(images.labels, kind="stable")
+    cuts = np.flatnonzero(np.diff(images.labels[order])) + 1
+    for rows in np.split(order, cuts):
+        count = min(args.per_class, len(rows))
+        chosen.append(rows[np.arange(count) * len(rows) // count])
+    return images.subset(np.sort(np.concatenate(chosen)))
 
 
 def _sample(images, count, seed):
@@ -150,6 +186,8 @@ def _parser():
     add(
         "--eval-classes", nargs="+", metavar="GLOB", help="of the catalogue: only these"
     )
+    add("--whole", action="store_true", help="all classes, those trained on too")
+    add("--per-class", type=int, metavar="K", help="at most K images of each (all)")
     add(
         "--scorer",
         type=pathlib.Path,
@@ -157,6 +195,12 @@ def _parser():
         help="scorer.keras, to ask with several images at once (that of train.groups)",
     )
     add("--keep", type=int, help="of a group: embed only the best so many (all)")
+    add(
+        "--thumbnails",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="small pictures of the catalogue, for those who look at it",
+    )
     add("--overwrite", action="store_true", help="replace the bundle in --out")
     add("--json", action="store_true", help="print the figures as JSON")
     return parser

@@ -66,6 +66,8 @@ class Bundle:
         rows: float32 array `(N, dim)`, the embeddings of the catalogue.
         ids: Tuple of N strings that name the images of the catalogue.
         classes: Tuple of N strings, the name of the class of each.
+        synonyms: Dictionary from the name of a class to a tuple of other names for
+            what it shows, where the catalogue has them.
     """
 
     def __init__(self, path, runtime=None, model="int8", threads=1):
@@ -86,6 +88,8 @@ class Bundle:
         names = json.loads((self.path / catalogue["ids"]).read_text(encoding="utf-8"))
         self.ids = tuple(names["ids"])
         self.classes = tuple(names["class_names"][i] for i in names["labels"])
+        synonyms = names.get("synonyms", {})
+        self.synonyms = {name: tuple(others) for name, others in synonyms.items()}
         self._scann = None
         self._scorer = None
         if "group" in self.manifest:

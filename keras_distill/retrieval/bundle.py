@@ -16,6 +16,7 @@ from keras_distill.device.scann_folder import ROWS, has_scann
 from keras_distill.retrieval.exact_search import exact_search
 from keras_distill.retrieval.group_part import check_group_options, group_part
 from keras_distill.retrieval.scann_index import build_index, index_kind
+from keras_distill.retrieval.thumbnails import write_thumbnails
 from keras_distill.tflite.from_keras import keras_rows
 from keras_distill.version import __version__
 
@@ -45,6 +46,7 @@ def write_bundle(
     max_score_difference=0.15,
     max_score_difference_mean=0.02,
     min_rank_correlation=0.98,
+    thumbnails=True,
     progress=None,
 ):
     """Exports an embedder and its catalogue as a folder that a device opens.
@@ -58,7 +60,8 @@ def write_bundle(
     The folder holds `manifest.json`, `embed_f32.tflite`, `embed_int8.tflite`,
     `ids.json`, `scann/` (the index, and its rows for numpy; the rows alone where
     ScaNN is not installed, and the manifest says so) and `golden.npz`, some images
-    with their embeddings and neighbours to check a device with. With a `scorer` a
+    with their embeddings and neighbours to check a device with. `thumbnails/` is for
+    those who look at what a search finds; no search needs it. With a `scorer` a
     device can ask with several images as one query (`Bundle.search_group`): then
     there are `score_f32.tflite` and `score_int8.tflite` too, verified by
     `keras_distill.tflite.verify_scorer`, and `golden.npz` has scores and a group.
@@ -100,6 +103,8 @@ def write_bundle(
             to the scorer's own. Defaults to `0.15`.
         max_score_difference_mean: Largest mean difference. Defaults to `0.02`.
         min_rank_correlation: Least rank correlation of the two. Defaults to `0.98`.
+        thumbnails: Whether small pictures of the catalogue are written too. Defaults
+            to `True`.
         progress: Function `(what, done, total)` called as the work goes on.
 
     Returns:
@@ -201,6 +206,8 @@ def write_bundle(
             "catalogue": _write_catalogue(folder, catalogue, rows["int8"], index),
             "golden": _write_golden(folder, catalogue, rows["int8"], group),
         }
+        if thumbnails:
+            manifest["thumbnails"] = write_thumbnails(folder, catalogue)
         if group is not None:
             group.write(folder)
             manifest["group"] = group.section
@@ -287,6 +294,8 @@ def _write_catalogue(folder, catalogue, rows, kind):
         "labels": catalogue.labels.tolist(),
         "class_names": list(catalogue.class_names),
     }
+    if catalogue.synonyms:
+        names["synonyms"] = catalogue.synonyms
     text = json.dumps(names, ensure_ascii=False)
     (folder / "ids.json").write_text(text, encoding="utf-8")
     found = {

@@ -81,6 +81,36 @@ def test_naming_the_data_of_the_run_means_its_held_out_classes(
     assert len(asked["catalogue"].class_names) == 4
 
 
+def test_the_whole_data_set_may_be_the_catalogue(finished_run, asked, data):
+    command = [str(finished_run), "--out", "bundles/a", "--whole"]
+    program.main(command)
+    assert len(asked["catalogue"]) == 120 and asked["thumbnails"] is True
+    assert asked["recipe"]["export"] == {"whole": True}
+    program.main([*command, "--per-class", "2", "--no-thumbnails"])
+    labels = asked["catalogue"].labels.tolist()
+    assert labels == sorted([*range(24)] * 2) and asked["thumbnails"] is False
+    assert asked["catalogue"].ids[:4] == (
+        "pattern00/0.png",
+        "pattern00/2.png",
+        "pattern01/5.png",
+        "pattern01/7.png",
+    )
+    program.main([*command, "--per-class", "9", "--eval-classes", "pattern0*"])
+    assert len(asked["catalogue"]) == 50
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--per-class", "0"], "--per-class must be at least 1.*--per-class 0"),
+        (["--whole", "--catalogue", "tfds:x"], "of glyphs or of a folder.*tfds:x"),
+    ],
+)
+def test_a_catalogue_that_cannot_be_is_refused(finished_run, asked, flags, message):
+    with pytest.raises(ValueError, match=message):
+        program.main([str(finished_run), "--out", "bundles/a", *flags])
+
+
 def test_prints_a_table_of_what_was_measured_and_every_path(
     finished_run, asked, capsys, monkeypatch
 ):

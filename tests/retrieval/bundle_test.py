@@ -203,3 +203,15 @@ def test_a_catalogue_of_two_images_works(at_once, tmp_path):
     out = pathlib.Path(tmp_path / "out")
     write(out, catalogue=tiny_embedder.catalogue().subset([0, 1]))
     assert len(device.open_bundle(out)) == 2
+
+
+def test_thumbnails_and_synonyms_are_for_those_who_look(manifest, at_once, tmp_path):
+    assert manifest["thumbnails"]["sheets"] == ["thumbnails/0000.png"]
+    assert "thumbnails/0000.png" in manifest["files"]
+    some = tiny_embedder.catalogue().subset(range(4))
+    some.synonyms = {"pattern00": ("nothing", "noughts")}
+    without = write(tmp_path / "a", catalogue=some, thumbnails=False)
+    assert "thumbnails" not in without
+    assert not (tmp_path / "a" / "thumbnails").exists()
+    assert device.open_bundle(tmp_path / "a").synonyms == some.synonyms
+    assert device.open_bundle(tiny_embedder.bundle()).synonyms == {}
