@@ -6,6 +6,7 @@ Pillow is needed to read image files, ScaNN can be used if it is installed.
 from keras_distill.device.bundle import SEARCHERS, Bundle, open_bundle
 from keras_distill.device.bundle_error import BundleError
 from keras_distill.device.embedder import Embedder
+from keras_distill.device.fit_ink import fit_ink
 from keras_distill.device.group import Group, GroupNeighbours
 from keras_distill.device.group_weights import group_weights
 from keras_distill.device.read_image import read_image, read_letterboxed
@@ -21,6 +22,7 @@ __all__ = [
     "Group",
     "GroupNeighbours",
     "Scorer",
+    "fit_ink",
     "group_weights",
     "open_bundle",
     "read_image",
