@@ -18,7 +18,7 @@ def checkout(tmp_path_factory):
     """A copy of the project with what the example adds, and nothing else."""
     copy = tmp_path_factory.mktemp("checkout")
     for part in PARTS:
-        ignored = shutil.ignore_patterns("__pycache__", "reference")
+        ignored = shutil.ignore_patterns("__pycache__", "node_modules", "reference")
         shutil.copytree(ROOT / part, copy / part, ignore=ignored)
     for file in FILES:
         shutil.copy(ROOT / file, copy)

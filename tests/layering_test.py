@@ -154,6 +154,7 @@ def test_there_is_no_drawer_for_odds_and_ends():
         for folder in ("keras_distill", "train", "export", "tests")
         for path in (ROOT / folder).rglob("*")
         if path.stem in {"util", "utils", "helpers", "misc", "common"}
+        and "node_modules" not in path.parts
     ]
 
 

@@ -18,7 +18,7 @@ def wheel(tmp_path_factory):
     """Builds from a copy, because a stale `build/` would get into the wheel."""
     copy = tmp_path_factory.mktemp("copy")
     for part in PARTS:
-        ignored = shutil.ignore_patterns("__pycache__")
+        ignored = shutil.ignore_patterns("__pycache__", "node_modules")
         shutil.copytree(ROOT / part, copy / part, ignore=ignored)
     for file in FILES:
         shutil.copy(ROOT / file, copy)
