@@ -20,8 +20,14 @@ def convert(student, mode="float32", calibration=None):
             channels)` with all but the batch known, to embeddings `(batch, dim)`; or
             a model with such a `student`. A student with layers in half precision is
             converted in float32.
-        mode: `"float32"`, or `"int8"`: weights and activations of the trunk in 8
-            bits, the tail in float. Defaults to `"float32"`.
+        mode: Defaults to `"float32"`.
+
+            * `"float32"`: the reference;
+            * `"float16"`: weights in half precision, computed on in single;
+            * `"dynamic"`: weights in 8 bits, activations rounded to 8 bits as they
+              come; needs no calibration;
+            * `"int8"`: weights and activations of the trunk in 8 bits, ranges from
+              `calibration`, the tail in float.
         calibration: uint8 array `(count, height, width, channels)` of real training
             images, needed by `"int8"`: they set the range of each activation. Noise
             instead of images makes a file that embeds nothing well.

@@ -1,8 +1,10 @@
 """From a Keras network that scores images to the bytes of a .tflite."""
 
-from keras_distill.tflite.from_keras import from_keras, image_network
+from keras_distill.tflite.from_keras import check_mode, from_keras, image_network
 
 SCORE_SIGNATURE, SCORE = "score", "score"
+# What a phone is given: a scorer is small, and in 8 bits needs its head in float.
+SCORER_MODES = ("float32", "int8")
 
 
 def convert_scorer(scorer, mode="float32", calibration=None):
@@ -32,6 +34,7 @@ def convert_scorer(scorer, mode="float32", calibration=None):
             shape than the scorer's images, or if the scorer gives something else.
         TypeError: If `scorer` is no `keras.Model` or `calibration` is not uint8.
     """
+    check_mode(mode, SCORER_MODES)
     scorer = check_scorer(scorer)
     return from_keras(
         scorer, mode, calibration, SCORE_SIGNATURE, SCORE, float_head=True

@@ -7,10 +7,11 @@ import numpy as np
 
 from keras_distill.device.quiet import without_chatter
 from keras_distill.tflite.graph import parse, serialize
-from keras_distill.tflite.quantize import quantize_trunk
+from keras_distill.tflite.quantize import quantize_trunk, quantize_weights
 
 INPUT = "image"
-MODES = ("float32", "int8")
+MODES = ("float32", "float16", "dynamic", "int8")
+CALIBRATED = ("int8",)  # of them, those that need images
 
 
 def from_keras(network, mode, calibration, signature, output, float_head=False):
@@ -19,7 +20,7 @@ def from_keras(network, mode, calibration, signature, output, float_head=False):
     Args:
         network: Built `keras.Model` from images to rows. With layers in half
             precision it is converted in float32.
-        mode: `"float32"` or `"int8"`.
+        mode: One of `MODES`.
         calibration: uint8 array `(count, height, width, channels)`, for `"int8"`.
         signature: String, the name of the only signature.
         output: String, the name of its only output; its input is `INPUT`.
@@ -35,19 +36,23 @@ def from_keras(network, mode, calibration, signature, output, float_head=False):
     """
     check_mode(mode)
     image_shape = network.input_shape[1:]
+    if mode in CALIBRATED:
+        calibration = check_calibration(calibration, image_shape, mode)
+    model = _convert_float(
+        _in_float32(network), image_shape, signature, output, mode == "float16"
+    )
+    if mode == "dynamic":
+        return quantize_weights(model)
     if mode == "int8":
-        calibration = _check_calibration(calibration, image_shape)
-    model = _convert_float(_in_float32(network), image_shape, signature, output)
-    if mode == "float32":
-        return model
-    return quantize_trunk(model, calibration, float_head)
+        return quantize_trunk(model, calibration, float_head)
+    return model
 
 
-def check_mode(mode):
-    """Raises ValueError if `mode` is none of `MODES`."""
-    if mode not in MODES:
+def check_mode(mode, modes=MODES):
+    """Raises ValueError if `mode` is none of `modes`."""
+    if mode not in modes:
         raise ValueError(
-            f"`mode` must be one of {', '.join(map(repr, MODES))}. "
+            f"`mode` must be one of {', '.join(map(repr, modes))}. "
             f"Received: mode={mode!r}"
         )
 
@@ -61,6 +66,27 @@ def check_images(images):
             f"Received: images.shape={images.shape}"
         )
     return images
+
+
+def check_calibration(calibration, image_shape, mode):
+    """`calibration` as an array, checked to be uint8 images of `image_shape`."""
+    if calibration is None:
+        raise ValueError(
+            f"`calibration` is needed by mode={mode!r}: real training images, uint8. "
+            "Received: calibration=None"
+        )
+    calibration = np.asarray(calibration)
+    if calibration.dtype != np.uint8:
+        raise TypeError(
+            "`calibration` must be uint8 pixel values 0 to 255. "
+            f"Received: calibration.dtype={calibration.dtype}"
+        )
+    if calibration.shape[1:] != image_shape or not len(calibration):
+        raise ValueError(
+            f"`calibration` must be at least one image of {image_shape}. "
+            f"Received: calibration.shape={calibration.shape}"
+        )
+    return calibration
 
 
 def image_network(network, name, gives, dim=None):
@@ -106,7 +132,7 @@ def keras_rows(network, images, batch_size=256):
     return np.concatenate(rows).astype(np.float32)
 
 
-def _convert_float(network, image_shape, signature, output):
+def _convert_float(network, image_shape, signature, output, half):
     import tensorflow as tf
 
     def endpoint(image):
@@ -121,6 +147,9 @@ def _convert_float(network, image_shape, signature, output):
         converter = tf.lite.TFLiteConverter.from_saved_model(
             folder, signature_keys=[signature]
         )
+        if half:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
         return serialize(parse(converter.convert()))
 
 
@@ -152,23 +181,3 @@ def _float32_policies(config):
     if isinstance(config, list | tuple):
         return type(config)(_float32_policies(value) for value in config)
     return config
-
-
-def _check_calibration(calibration, image_shape):
-    if calibration is None:
-        raise ValueError(
-            "`calibration` is needed by mode='int8': real training images, uint8. "
-            "Received: calibration=None"
-        )
-    calibration = np.asarray(calibration)
-    if calibration.dtype != np.uint8:
-        raise TypeError(
-            "`calibration` must be uint8 pixel values 0 to 255. "
-            f"Received: calibration.dtype={calibration.dtype}"
-        )
-    if calibration.shape[1:] != image_shape or not len(calibration):
-        raise ValueError(
-            f"`calibration` must be at least one image of {image_shape}. "
-            f"Received: calibration.shape={calibration.shape}"
-        )
-    return calibration

@@ -75,10 +75,20 @@ class Graph:
         return dict(sorted(versions.items()))
 
     def weighted(self):
-        """Yields `(operator, data, weights)` of each that holds trained weights."""
+        """Yields `(operator, data, weights)` of each that holds trained weights.
+
+        Weights in half precision are those before they are made single.
+        """
+        stored = {
+            op.outputs[0]: op.inputs[0]
+            for op in self.operators
+            if op.name == "DEQUANTIZE"
+            and self.tensors[op.inputs[0]].dtype == "FLOAT16"
+        }
         for op in self.operators:
             if op.name in WEIGHTED:
                 data, weights = (op.inputs[i] for i in WEIGHTED[op.name])
+                weights = stored.get(weights, weights)
                 yield op, self.tensors[data], self.tensors[weights]
 
 

@@ -1,4 +1,4 @@
-"""The int8 form of a float .tflite: its trunk in integers, its tail in float.
+"""The 8 bit forms of a float .tflite: weights alone, or the trunk in integers.
 
 Rounding a row's length to eight bits is what spoils an int8 embedder: directions
 survive (cosine 0.9997 to the float model), lengths end up anywhere in 0.7 to 1.2,
@@ -18,6 +18,12 @@ from keras_distill.tflite.graph import WEIGHTED, parse, read_graph, serialize
 _ENDS = {*WEIGHTED, "MEAN", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
 # Operators that ai-edge-quantizer names otherwise than the schema does.
 _QUANTIZER_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
+# How many scales the weights of each operator have where data stays in float.
+_WEIGHT_SCALES = {
+    "CONV_2D": "CHANNELWISE",
+    "DEPTHWISE_CONV_2D": "CHANNELWISE",
+    "FULLY_CONNECTED": "TENSORWISE",
+}
 # Operators that move numbers about or act on each alone, as int8 kernels of the
 # oldest runtime do too. Others between the weights stay float islands.
 _INT8 = _ENDS | {
@@ -78,13 +84,31 @@ def quantize_trunk(model, calibration, float_head=False):
             activation_num_bits=8,
             weight_num_bits=8,
         )
-    with without_chatter(), warnings.catch_warnings():
-        # It makes an interpreter that keeps all tensors, and is warned of that.
-        warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors.*")
-        result = worker.quantize(
-            ranges, enable_progress_bar=False, enable_progress_report=False
-        )
-    return serialize(parse(result.quantized_model))
+    return _quantized(worker, ranges)
+
+
+def quantize_weights(model):
+    """Stores the weights of a float .tflite in 8 bits and computes on float data.
+
+    The runtime rounds each activation to 8 bits as it comes, by its own range, so
+    that no calibration is needed (dynamic range). Convolutions have one scale a
+    channel: one for a whole depthwise kernel destroys it. Fully connected weights
+    have one scale in all: with one a channel the operator needs version 12, and the
+    quantizer does not say so, so that older runtimes take the first scale for all
+    and answer nonsense.
+
+    Args:
+        model: Bytes of a float .tflite.
+
+    Returns:
+        Bytes of a .tflite of the same signature.
+    """
+    from ai_edge_quantizer import quantizer
+
+    worker = quantizer.Quantizer(bytearray(_with_unique_names(model)))
+    for operator, granularity in _WEIGHT_SCALES.items():
+        worker.add_dynamic_config(".*", operator, 8, granularity)
+    return _quantized(worker, None)
 
 
 def trunk(graph, float_head=False):
@@ -188,3 +212,13 @@ def _with_unique_names(model):
             tensor.name += f"#{index}".encode()
         seen.add(tensor.name)
     return serialize(parsed)
+
+
+def _quantized(worker, ranges):
+    with without_chatter(), warnings.catch_warnings():
+        # It makes an interpreter that keeps all tensors, and is warned of that.
+        warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors.*")
+        result = worker.quantize(
+            ranges, enable_progress_bar=False, enable_progress_report=False
+        )
+    return serialize(parse(result.quantized_model))

@@ -22,7 +22,7 @@ def verify(
     min_cosine_mean=0.999,
     min_cosine=0.98,
     norm_tolerance=1e-3,
-    max_ratio=0.45,
+    max_ratio=None,
     runtime=None,
 ):
     """Checks a converted embedder, and measures how near it is to the Keras one.
@@ -30,6 +30,10 @@ def verify(
     Many a converter writes a file that loads, runs and answers nonsense. So each
     check below has been seen to catch the fault that it is for:
 
+    * `buffers`: every constant lies inside the flatbuffer, where metadata writers
+      and browsers look for it;
+    * `normalisation`: metadata, if there are any, do not make a client normalise
+      the pixels that the graph normalises;
     * `operators`: none is custom, a TensorFlow (Flex) one, or reads a variable;
     * `versions`: none is newer than tflite-runtime 2.14.0 can run;
     * `signature`: one signature `embed`, `image` uint8[1, height, width, channels]
@@ -37,10 +41,11 @@ def verify(
     * `hybrid`: no fully connected operator has int8 weights of several scales and
       float data: old runtimes accept it and compute rubbish;
     * `depthwise`: int8 depthwise weights have one scale a channel;
-    * `quantised` (int8 only): every operator with weights has int8 weights and data;
+    * `quantised`: every operator with weights has weights and data of the kind that
+      `mode` stands for: none was left in float, and none was quantised unasked;
     * `weights`: there is room for the student's weights in the file's constants;
-    * `ratio` (int8 with `reference`): the file is small enough, where the float
-      one has at least 100 kB;
+    * `ratio` (with `reference`, but float32): the file is small enough, where the
+      float one has at least 100 kB;
     * `finite`, `norm`: embeddings are numbers, and rows of length one;
     * `cosine`: they point where the student's do, on average and at worst.
 
@@ -49,12 +54,13 @@ def verify(
         student: The `keras.Model` that it was converted from.
         images: uint8 array `(count, height, width, channels)`, images that neither
             trained the student nor calibrated the model.
-        mode: `"float32"` or `"int8"`: what the model is meant to be.
+        mode: One of `keras_distill.tflite.MODES`: what the model is meant to be.
         reference: Bytes of the float .tflite, to compare sizes with, or `None`.
         min_cosine_mean: Least mean cosine to the student. Defaults to `0.999`.
         min_cosine: Least cosine of any image. Defaults to `0.98`.
         norm_tolerance: Largest distance of a row's length from 1. Defaults to `1e-3`.
-        max_ratio: Largest size as a part of `reference`'s. Defaults to `0.45`.
+        max_ratio: Largest size as a part of `reference`'s. Defaults to 0.6 for
+            float16 and 0.45 for the modes of 8 bits.
         runtime: Interpreter to run it with, see `keras_distill.device.Embedder`.
 
     Returns:

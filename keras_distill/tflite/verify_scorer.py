@@ -3,7 +3,12 @@
 import numpy as np
 
 from keras_distill.device.scorer import Scorer
-from keras_distill.tflite.convert_scorer import SCORE, SCORE_SIGNATURE, check_scorer
+from keras_distill.tflite.convert_scorer import (
+    SCORE,
+    SCORE_SIGNATURE,
+    SCORER_MODES,
+    check_scorer,
+)
 from keras_distill.tflite.from_keras import check_images, check_mode, keras_rows
 from keras_distill.tflite.graph import read_graph
 from keras_distill.tflite.structure import STRUCTURE_CHECKS, check_structure
@@ -60,7 +65,7 @@ def verify_scorer(
         VerificationError: A `ValueError`; its `check` is one of `SCORER_CHECKS`.
         ValueError: If an argument is not as described.
     """
-    check_mode(mode)
+    check_mode(mode, SCORER_MODES)
     images = check_images(images)
     scorer = check_scorer(scorer)
     graph = read_graph(model)

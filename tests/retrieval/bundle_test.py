@@ -31,7 +31,7 @@ def write(out, **changes):
 @pytest.fixture
 def at_once(monkeypatch):
     """Converting takes seconds and is tested elsewhere."""
-    done = {mode: tiny_embedder.converted(mode) for mode in tflite.MODES}
+    done = {mode: tiny_embedder.converted(mode) for mode in writer.FILES}
     monkeypatch.setattr(tflite, "convert", lambda student, mode, _: done[mode])
 
 

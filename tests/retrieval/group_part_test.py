@@ -34,8 +34,8 @@ def at_once(monkeypatch):
         asked.append(calibration)
         return scores[mode]
 
-    rows = {mode: tiny_embedder.converted(mode) for mode in tflite.MODES}
-    scores = {mode: tiny_scorer.converted(mode) for mode in tflite.MODES}
+    rows = {mode: tiny_embedder.converted(mode) for mode in tflite.SCORER_MODES}
+    scores = {mode: tiny_scorer.converted(mode) for mode in tflite.SCORER_MODES}
     monkeypatch.setattr(tflite, "convert", lambda student, mode, _: rows[mode])
     monkeypatch.setattr(tflite, "convert_scorer", convert_scorer)
     return asked

@@ -8,6 +8,7 @@ import pytest
 from keras_distill import tflite
 from keras_distill.device.embedder import Embedder
 from keras_distill.tflite.convert import embedder_of
+from keras_distill.tflite.graph import read_graph
 from tests import tiny_embedder
 from tests.conftest import ROOT
 
@@ -36,6 +37,37 @@ def test_the_int8_file_embeds_nearly_so_and_keeps_length_one():
     found = cosines(rows, by_keras(tiny_embedder.student(), images))
     assert found.mean() > 0.9995 and found.min() > 0.998
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["separable", "conv4"])
+@pytest.mark.parametrize(
+    "mode, part, mean, least",
+    [("float16", 0.53, 0.999999, 0.99999), ("dynamic", 0.33, 0.9998, 0.9995)],
+)
+def test_the_files_without_calibration_are_smaller_and_embed_nearly_so(
+    backbone, mode, part, mean, least
+):
+    images, _ = tiny_embedder.images()
+    model = tflite.convert(tiny_embedder.student(backbone), mode)
+    assert len(model) < part * len(tiny_embedder.converted("float32", backbone))
+    rows = Embedder(model).embed(images)
+    found = cosines(rows, by_keras(tiny_embedder.student(backbone), images))
+    assert mean < found.mean() < 1 - 1e-9 and found.min() > least
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_dynamic_weights_have_one_scale_a_channel_and_one_where_fully_connected():
+    model = tflite.convert(tiny_embedder.student(), "dynamic")
+    found = {}
+    for op, data, weights in read_graph(model).weighted():
+        assert (data.dtype, weights.dtype) == ("FLOAT32", "INT8")
+        channels = weights.shape[-1 if op.name == "DEPTHWISE_CONV_2D" else 0]
+        found.setdefault(op.name, set()).add(weights.scales / channels)
+    assert found == {
+        "CONV_2D": {1},
+        "DEPTHWISE_CONV_2D": {1},
+        "FULLY_CONNECTED": {1 / 16},
+    }
 
 
 def test_converting_again_gives_the_same_bytes():
@@ -101,7 +133,7 @@ def images_of(shape, dtype=np.uint8):
 @pytest.mark.parametrize(
     "mode, calibration, error, message",
     [
-        ("int4", None, ValueError, "one of 'float32', 'int8'.*mode='int4'"),
+        ("int4", None, ValueError, "one of 'float32', 'float16', 'dy.*mode='int4'"),
         ("int8", None, ValueError, "needed by mode='int8'.*calibration=None"),
         ("int8", images_of((3, 32, 32, 1), float), TypeError, "uint8.*float64"),
         ("int8", images_of((0, 32, 32, 1)), ValueError, r"at least one.*\(0, 32"),

@@ -92,7 +92,7 @@ def test_quantised__a_head_in_8_bits(images):
 
 
 def test_quantised__a_trunk_in_float(images):
-    message = "in int8 up to the last. Received: 6 of 6 do not"
+    message = "on INT8 data up to the last, as int8. Received: 6 of 6 do not"
     refused("quantised", message, tiny_scorer.converted(), images, "int8")
 
 

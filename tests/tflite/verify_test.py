@@ -2,6 +2,7 @@
 
 import warnings
 
+import flatbuffers
 import keras
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from keras import layers
 from keras_distill import tflite
 from keras_distill.device.quiet import without_chatter
 from keras_distill.layers import L2Normalization
+from keras_distill.tflite.file_checks import normalizations
 from keras_distill.tflite.graph import parse, serialize
 from keras_distill.tflite.quantize import activation_ranges
 from keras_distill.tflite.structure import RATIO_FROM_BYTES
@@ -29,7 +31,7 @@ def refused(check, message, model, *args, student=None, **kwargs):
     assert caught.value.check == check
 
 
-def quantized(model, images, **granularity):
+def quantized(model, images, inline=True, **granularity):
     """The float `model` by ai-edge-quantizer, with settings that we do not use."""
     from ai_edge_quantizer import quantizer
 
@@ -46,7 +48,8 @@ def quantized(model, images, **granularity):
             enable_progress_bar=False,
             enable_progress_report=False,
         )
-    return serialize(parse(result.quantized_model))
+    written = bytes(result.quantized_model)
+    return serialize(parse(written)) if inline else written
 
 
 @pytest.mark.parametrize("backbone", ["separable", "conv4"])
@@ -60,6 +63,78 @@ def test_good_files_pass_with_their_figures(images, backbone):
     assert near["bytes"] / exact["bytes"] < 0.4
     assert exact["images"] == near["images"] == len(images)
     assert "QUANTIZE" in near["operators"] and "QUANTIZE" not in exact["operators"]
+
+
+def test_buffers__constants_that_the_quantizer_leaves_behind_the_flatbuffer(images):
+    inputs = keras.Input(tiny_embedder.IMAGE_SHAPE)
+    x = layers.Flatten()(layers.AveragePooling2D(2)(layers.Rescaling(1 / 255)(inputs)))
+    student = keras.Model(inputs, L2Normalization()(layers.Dense(1024)(x)))
+    ours = tflite.convert(student, "dynamic")
+    theirs = quantized(
+        tflite.convert(student), [], inline=False, FULLY_CONNECTED="TENSORWISE"
+    )
+    message = f"1 constants of {16 * 16 * 1024} bytes behind it"
+    refused("buffers", message, theirs, images, "dynamic", student=student)
+    tflite.verify(ours, student, images, "dynamic")
+    # Nothing else is wrong with it, but that a writer of metadata would cut it.
+    assert serialize(parse(theirs)) == ours
+
+
+def with_metadata(model, mean, std):
+    """`model` that tells clients to normalise pixels, as the Task Library writes it."""
+    from ai_edge_litert.schema_py_generated import BufferT, MetadataT
+
+    build = flatbuffers.Builder(256)
+
+    def floats(values):
+        build.StartVector(4, len(values), 4)
+        for value in reversed(values):
+            build.PrependFloat32(value)
+        return build.EndVector()
+
+    def table(slots, offsets):
+        build.StartObject(slots)
+        for slot, offset in offsets.items():
+            build.PrependUOffsetTRelativeSlot(slot, offset, 0)
+        return build.EndObject()
+
+    def vector(offset):
+        build.StartVector(4, 1, 4)
+        build.PrependUOffsetTRelative(offset)
+        return build.EndVector()
+
+    options = table(2, {0: floats(mean), 1: floats(std)})
+    build.StartObject(2)
+    build.PrependUint8Slot(0, 1, 0)  # the kind of options: normalisation
+    build.PrependUOffsetTRelativeSlot(1, options, 0)
+    image = table(7, {4: vector(build.EndObject())})
+    subgraph = table(4, {2: vector(image)})
+    build.Finish(table(8, {3: vector(subgraph)}), b"M001")
+    parsed = parse(model)
+    buffer, entry = BufferT(), MetadataT()
+    buffer.data = np.frombuffer(bytes(build.Output()), np.uint8)
+    entry.name, entry.buffer = b"TFLITE_METADATA", len(parsed.buffers)
+    parsed.buffers.append(buffer)
+    parsed.metadata = [*(parsed.metadata or []), entry]
+    return serialize(parsed)
+
+
+def test_normalisation__a_second_one_by_metadata(images):
+    model, student = tiny_embedder.converted("int8"), tiny_embedder.student()
+    doubled = with_metadata(model, [127.5], [127.5])
+    assert normalizations(doubled) == [([127.5], [127.5])]
+    refused("normalisation", r"mean \[127.5\], sta", doubled, images, "int8")
+    half = with_metadata(model, [0.0] * 3, [1.0, 1.0, 2.0])
+    refused("normalisation", r"deviation \[1.0, 1.0, 2.0\]", half, images, "int8")
+    tflite.verify(with_metadata(model, [0.0], [1.0]), student, images, "int8")
+
+
+def test_normalisation__metadata_that_cannot_be_read(images):
+    parsed = parse(with_metadata(tiny_embedder.converted(), [0.0], [1.0]))
+    content = parsed.buffers[parsed.metadata[-1].buffer]
+    content.data = content.data.copy()
+    content.data[:4] = 255
+    refused("normalisation", "must be a flatbuffer", serialize(parsed), images)
 
 
 def test_operators__a_graph_without_its_weights():
@@ -141,6 +216,13 @@ def test_quantised__left_in_float(images):
     refused("quantised", "1 of 10 do not.*FULLY_CONNECTED", model, images, "int8")
 
 
+@pytest.mark.parametrize("mode", tflite.MODES)
+def test_quantised__as_another_mode_than_it_should_be(images, mode):
+    for other in {*tflite.MODES} - {mode}:
+        message = f"as {other}. Received: 10 of 10 do not"
+        refused("quantised", message, tiny_embedder.converted(mode), images, other)
+
+
 def test_weights__those_of_a_smaller_student(images):
     inputs = keras.Input(tiny_embedder.IMAGE_SHAPE)
     x = layers.GlobalAveragePooling2D()(layers.Conv2D(16, 3)(inputs))
@@ -183,6 +265,37 @@ def test_norm__rows_that_were_never_normalised(images):
     refused("norm", message, tflite.convert(student), images, student=student)
 
 
+def test_norm__lengths_that_drift_in_8_bits(images):
+    """A fully int8 file with Keras's own layer: directions survive, lengths do not."""
+    inputs = keras.Input(tiny_embedder.IMAGE_SHAPE)
+    trunk = keras.Model(
+        tiny_embedder.student().inputs,
+        tiny_embedder.student().get_layer("projection").output,
+    )
+    student = keras.Model(inputs, layers.UnitNormalization()(trunk(inputs)))
+    kinds = ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN"]
+    kinds += ["SUM", "RSQRT", "MUL"]
+    model = quantized(
+        tflite.convert(student),
+        tiny_embedder.calibration(),
+        **{kind: "CHANNELWISE" for kind in kinds},
+    )
+    refused("norm", "length 1 within", model, images, "int8", student=student)
+    tflite.verify(
+        tflite.convert(student, "int8", tiny_embedder.calibration()),
+        student,
+        images,
+        "int8",
+    )
+
+
+def test_cosine__pixels_that_are_normalised_twice(images):
+    student, twice = tiny_embedder.student(), keras.Input(tiny_embedder.IMAGE_SHAPE)
+    scaled = layers.Rescaling(1 / 127.5, offset=-1.0)(twice)
+    model = tflite.convert(keras.Model(twice, student(scaled)))
+    refused("cosine", "Received: mean 0", model, images)
+
+
 def test_cosine__calibrated_on_no_real_image(images):
     black = np.zeros((20, 32, 32, 1), np.uint8)
     model = tflite.convert(tiny_embedder.student(), "int8", black)
@@ -207,7 +320,7 @@ def test_every_check_is_seen_to_refuse():
 
 def test_refuses_and_says_what_it_got(images):
     model, student = tiny_embedder.converted(), tiny_embedder.student()
-    with pytest.raises(ValueError, match="one of 'float32', 'int8'.*mode='int4'"):
+    with pytest.raises(ValueError, match="one of 'float32', 'float16'.*mode='int4'"):
         tflite.verify(model, student, images, mode="int4")
     with pytest.raises(ValueError, match=r"images.shape=\(0, 32, 32, 1\)"):
         tflite.verify(model, student, images[:0])
