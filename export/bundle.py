@@ -59,10 +59,12 @@ def main(argv=None):
             degradation=run.degradation,
             keep=args.keep,
             thumbnails=args.thumbnails,
+            max_drop=args.max_drop,
+            runtimes=args.runtime,
             progress=progress,
         )
     if args.json:
-        names = ("student", "models", "catalogue", "group")
+        names = ("student", "models", "catalogue", "retrieval", "group")
         result = {name: manifest[name] for name in names if name in manifest}
         print(json.dumps({"bundle": str(args.out), **result}, indent=2))
     else:
@@ -200,6 +202,20 @@ def _parser():
         action=argparse.BooleanOptionalAction,
         default=True,
         help="small pictures of the catalogue, for those who look at it",
+    )
+    add(
+        "--max-drop",
+        type=float,
+        default=0.5,
+        metavar="POINTS",
+        help="of Recall@1 that any stage may lie below Keras (%(default)s)",
+    )
+    add(
+        "--runtime",
+        action="append",
+        default=[],
+        metavar="PYTHON",
+        help="a Python with another interpreter, to measure too; may be repeated",
     )
     add("--overwrite", action="store_true", help="replace the bundle in --out")
     add("--json", action="store_true", help="print the figures as JSON")

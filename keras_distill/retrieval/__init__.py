@@ -3,6 +3,13 @@
 from keras_distill.retrieval.bundle import write_bundle
 from keras_distill.retrieval.exact_search import exact_search
 from keras_distill.retrieval.neighbour_grid import neighbour_grid
+from keras_distill.retrieval.retrieval_budget import RetrievalBudget
 from keras_distill.retrieval.scann_index import build_index
 
-__all__ = ["build_index", "exact_search", "neighbour_grid", "write_bundle"]
+__all__ = [
+    "RetrievalBudget",
+    "build_index",
+    "exact_search",
+    "neighbour_grid",
+    "write_bundle",
+]

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import pathlib
 import platform
+import time
 
 import numpy as np
 
@@ -15,6 +16,12 @@ from keras_distill.device.manifest import FORMAT_VERSION, NAME, file_facts
 from keras_distill.device.scann_folder import ROWS, has_scann
 from keras_distill.retrieval.exact_search import exact_search
 from keras_distill.retrieval.group_part import check_group_options, group_part
+from keras_distill.retrieval.report_page import report_page
+from keras_distill.retrieval.retrieval_budget import (
+    RetrievalBudget,
+    check_max_drop,
+)
+from keras_distill.retrieval.runtime_stage import check_runtimes, embed_elsewhere
 from keras_distill.retrieval.scann_index import build_index, index_kind
 from keras_distill.retrieval.thumbnails import write_thumbnails
 from keras_distill.tflite.from_keras import keras_rows
@@ -22,6 +29,7 @@ from keras_distill.version import __version__
 
 FILES = {"float32": "embed_f32.tflite", "int8": "embed_int8.tflite"}
 MOST_HELD_OUT, GOLDEN_IMAGES, GOLDEN_NEIGHBOURS = 1000, 32, 5
+PAGE, WORST_QUERIES = "report.html", 12
 BATCH = 256
 
 
@@ -37,7 +45,8 @@ def write_bundle(
     min_cosine_mean=0.999,
     min_cosine=0.98,
     max_ratio=0.45,
-    max_recall_drop=0.02,
+    max_drop=0.5,
+    runtimes=(),
     scorer=None,
     degradation=None,
     keep=None,
@@ -54,14 +63,17 @@ def write_bundle(
     The student is converted to float32 and to int8, both files are verified against
     it (see `keras_distill.tflite.verify`), the catalogue is embedded by the int8
     file, the very one that will embed the queries, and indexed. What it retrieves
-    is measured: each image of the catalogue is searched among the others, with the
-    embeddings of Keras and of both files. When any check fails, nothing is written.
+    is measured (see `RetrievalBudget`): each image of the catalogue is searched
+    among the others, by the embeddings of Keras, of both files, of the float file
+    among those of the int8 file, of every runtime, and in the index. When any check
+    fails or any of these stages costs too much, nothing is written.
 
     The folder holds `manifest.json`, `embed_f32.tflite`, `embed_int8.tflite`,
     `ids.json`, `scann/` (the index, and its rows for numpy; the rows alone where
-    ScaNN is not installed, and the manifest says so) and `golden.npz`, some images
-    with their embeddings and neighbours to check a device with. `thumbnails/` is for
-    those who look at what a search finds; no search needs it. With a `scorer` a
+    ScaNN is not installed, and the manifest says so), `report.html`, a page of all
+    that was measured, and `golden.npz`, some images with their embeddings and
+    neighbours to check a device with. `thumbnails/` is for those who look at what a
+    search finds; no search needs it. With a `scorer` a
     device can ask with several images as one query (`Bundle.search_group`): then
     there are `score_f32.tflite` and `score_int8.tflite` too, verified by
     `keras_distill.tflite.verify_scorer`, and `golden.npz` has scores and a group.
@@ -86,8 +98,10 @@ def write_bundle(
         min_cosine: Its least cosine of any image. Defaults to `0.98`.
         max_ratio: Largest int8 file as a part of the float one, where that has at
             least 100 kB. Defaults to `0.45`.
-        max_recall_drop: By how much Recall@1 of the int8 file may be below that of
-            the float one. Defaults to `0.02`.
+        max_drop: By how many points of Recall@1, of 100, any stage may be below
+            Keras, see `RetrievalBudget`. Defaults to `0.5`.
+        runtimes: Paths of Pythons that have another TensorFlow Lite interpreter:
+            each becomes a stage, see `embed_elsewhere`. Defaults to none.
         scorer: `keras.Model` from the student's images to what each is worth to its
             group, in [0, 1], see `keras_distill.tflite.convert_scorer`. Defaults to
             none.
@@ -113,7 +127,7 @@ def write_bundle(
     Raises:
         FileExistsError: If `out` exists and `overwrite` is false.
         VerificationError: A `ValueError`; if a file fails a check, or (`check` is
-            `"recall"`) its Recall@1 drops too far.
+            `"recall"`) Recall@1 drops too far at any stage.
         ValueError: If an argument is not as described, if there are options of
             groups and no scorer, or if `out` is to be overwritten and holds
             something else than a bundle.
@@ -133,6 +147,8 @@ def write_bundle(
             "`catalogue` must hold at least two images. "
             f"Received: catalogue={catalogue}"
         )
+    check_max_drop(max_drop)
+    check_runtimes(runtimes)
     options = {"keep": keep, "rescale_above": rescale_above, "threshold": threshold}
     check_group_options(scorer, catalogue.image_shape, degradation, options)
     report = progress or (lambda what, done, total: None)
@@ -158,15 +174,18 @@ def write_bundle(
     report("Verifying", 1, 1)
     embedders = {name: Embedder(model) for name, model in models.items()}
     rows = _embedded(student, embedders, catalogue, report)
-    recall = {name: _recall_at_1(some, catalogue.labels) for name, some in rows.items()}
-    _check_recall(recall, max_recall_drop)
+    budget = RetrievalBudget(rows["keras"], catalogue.labels, max_drop)
     for name, embedder in embedders.items():
+        milliseconds = embedder.milliseconds(held_out[0])
+        found = budget.nearest(rows[name])
+        stage = budget.add(name, found, rows[name], milliseconds)
         figures[name] = {
             "file": FILES[name],
             **figures[name],
-            "recall_at_1": recall[name],
-            "milliseconds": embedder.milliseconds(held_out[0]),
+            "recall_at_1": stage["recall_at_1"],
+            "milliseconds": milliseconds,
         }
+    _add_mixed_stages(budget, models, rows, catalogue, runtimes, report)
 
     group = None
     if scorer is not None:
@@ -183,6 +202,7 @@ def write_bundle(
         for name, model in models.items():
             (folder / FILES[name]).write_bytes(model)
         report("Indexing", 0, 1)
+        written = _write_catalogue(folder, catalogue, rows["int8"], index, budget)
         manifest = {
             "format_version": FORMAT_VERSION,
             "written_by": _versions(embedders["int8"].runtime),
@@ -199,11 +219,15 @@ def write_bundle(
                 "dim": int(rows["int8"].shape[1]),
                 "length": 1,
             },
-            "student": {"name": student.name, "recall_at_1": recall["keras"]},
+            "student": {
+                "name": student.name,
+                "recall_at_1": budget.stages[0]["recall_at_1"],
+            },
             "models": figures,
             "recipe": _recipe(recipe),
             "calibration": {"images": len(calibration)},
-            "catalogue": _write_catalogue(folder, catalogue, rows["int8"], index),
+            "catalogue": written,
+            "retrieval": budget.section(),
             "golden": _write_golden(folder, catalogue, rows["int8"], group),
         }
         if thumbnails:
@@ -211,11 +235,10 @@ def write_bundle(
         if group is not None:
             group.write(folder)
             manifest["group"] = group.section
-        manifest["files"] = {
-            path.relative_to(folder).as_posix(): file_facts(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        }
+        manifest["files"] = _files(folder)
+        page = report_page(manifest, catalogue, budget.worst("int8", WORST_QUERIES))
+        atomic.write_text(folder / PAGE, page)
+        manifest["files"] = _files(folder)
         text = json.dumps(manifest, indent=2, ensure_ascii=False)
         (folder / NAME).write_text(text + "\n", encoding="utf-8")
         # The last check is what a device will do first.
@@ -273,22 +296,36 @@ def _embedded(student, embedders, catalogue, report):
     return {name: np.concatenate(some) for name, some in rows.items()}
 
 
-def _recall_at_1(rows, labels):
-    """The share of images whose nearest other image is of their class."""
-    _, nearest = exact_search(rows, rows, 1, exclude_self=True)
-    return float(np.mean(labels[nearest[:, 0]] == labels))
-
-
-def _check_recall(recall, max_drop):
-    if recall["float32"] - recall["int8"] > max_drop:
-        raise tflite.VerificationError(
-            f"Recall@1 of the int8 file may be at most {max_drop} below that of the "
-            f"float one. Received: {recall['int8']:.4f} after {recall['float32']:.4f}",
-            "recall",
+def _add_mixed_stages(budget, models, rows, catalogue, runtimes, report):
+    """Queries of one embedder among the rows of another: of files, of runtimes."""
+    budget.add(
+        "float32 among int8",
+        budget.nearest(rows["float32"], rows["int8"]),
+        rows["float32"],
+    )
+    for i, python in enumerate(runtimes):
+        report("Embedding with other runtimes", i, len(runtimes))
+        asked, about = embed_elsewhere(
+            python, models["int8"], catalogue, budget.queries
         )
+        budget.add(
+            f"int8, {about['runtime']} {about['version']}",
+            budget.nearest(asked, rows["int8"]),
+            asked,
+            about["milliseconds"],
+        )
+        report("Embedding with other runtimes", i + 1, len(runtimes))
 
 
-def _write_catalogue(folder, catalogue, rows, kind):
+def _files(folder):
+    return {
+        path.relative_to(folder).as_posix(): file_facts(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _write_catalogue(folder, catalogue, rows, kind, budget):
     names = {
         "ids": list(catalogue.ids),
         "labels": catalogue.labels.tolist(),
@@ -312,10 +349,19 @@ def _write_catalogue(folder, catalogue, rows, kind):
         index = build_index(rows, folder / "scann", found["index"])
         found["searchers"].append("scann")
         found["scann_recall_at_10"] = _index_recall(index, rows)
+        _add_index_stage(budget, index, rows)
     else:
         (folder / "scann").mkdir()
         np.save(folder / found["rows"], rows)
     return found
+
+
+def _add_index_stage(budget, index, rows):
+    asked = rows[budget.queries]
+    start = time.perf_counter()
+    _, found = index.search(asked, min(budget.depth + 1, len(rows)))
+    milliseconds = 1e3 * (time.perf_counter() - start) / len(asked)
+    budget.add("int8, ScaNN", budget.without_self(found), asked, milliseconds)
 
 
 def _index_recall(index, rows, count=500):

@@ -23,7 +23,7 @@ class RetrievalBudget:
         embeddings: float array `(N, D)`, what Keras gives for the catalogue.
         labels: int array `(N,)`.
         max_drop: By how many points of Recall@1, of 100, any stage may lie below
-            Keras; at least 0. One query may always be lost: fewer than 200 cannot
+            Keras; 0 to 100. One query may always be lost: fewer than 200 cannot
             show half a point. Defaults to `0.5`.
 
     Attributes:
@@ -39,7 +39,7 @@ class RetrievalBudget:
 
     Raises:
         ValueError: If there are fewer than two images, lengths differ, or
-            `max_drop` is below 0.
+            `max_drop` is out of its range.
 
     Example:
 
@@ -52,11 +52,7 @@ class RetrievalBudget:
     """
 
     def __init__(self, embeddings, labels, max_drop=0.5):
-        if not max_drop >= 0:
-            raise ValueError(
-                "`max_drop` must be points of Recall@1, at least 0. "
-                f"Received: max_drop={max_drop}"
-            )
+        check_max_drop(max_drop)
         labels = np.asarray(labels).reshape(-1)
         if len(labels) < 2 or len(labels) != len(embeddings):
             raise ValueError(
@@ -73,6 +69,7 @@ class RetrievalBudget:
         deepest = max(LIST, int(self._relevant.max()))
         whole = deepest * len(self.queries) <= MOST_FOUND
         self.depth = min(deepest if whole else LIST, count - 1)
+        self._allowed = max(max_drop, 100 / len(self.queries))
         self._lists = {}
         self.add("Keras", self.nearest(embeddings), embeddings)
 
@@ -140,11 +137,10 @@ class RetrievalBudget:
         first = self.stages[0] if self.stages else stage
         stage["drop"] = 100 * (first["recall_at_1"] - stage["recall_at_1"])
         stage["milliseconds"] = milliseconds
-        allowed = max(self.max_drop, 100 / len(self.queries))
-        # Written so that a NaN is over the budget; a rounding error is not.
-        if not stage["drop"] <= allowed + 1e-9:
+        # Rounding is no loss, and the difference of two shares is rounded.
+        if stage["drop"] > self._allowed + 1e-9:
             raise VerificationError(
-                f"Recall@1 may drop by at most {allowed:.2f} points below Keras, "
+                f"Recall@1 may drop by at most {self._allowed:.2f} points below Keras, "
                 f"{100 * first['recall_at_1']:.2f}. Received: "
                 f"{100 * stage['recall_at_1']:.2f} at the stage {name!r}, "
                 f"{stage['drop']:.2f} points below",
@@ -173,10 +169,11 @@ class RetrievalBudget:
         return [(int(self.queries[i]), keras[i], stage[i]) for i in order[:count]]
 
     def section(self):
-        """Dictionary `queries`, `max_drop` and `stages`, for a manifest."""
+        """Dictionary for a manifest: `queries`, the budget, and `stages`."""
         return {
             "queries": len(self.queries),
             "max_drop": self.max_drop,
+            "allowed_drop": self._allowed,
             "stages": self.stages,
         }
 
@@ -214,6 +211,15 @@ class RetrievalBudget:
     def _of_queries(self, embeddings):
         whole = len(embeddings) == len(self._labels)
         return embeddings[self.queries] if whole else embeddings
+
+
+def check_max_drop(max_drop):
+    """Raises ValueError if `max_drop` is no number of points from 0 to 100."""
+    if not 0 <= max_drop <= 100:
+        raise ValueError(
+            "`max_drop` must be points of Recall@1, 0 to 100. "
+            f"Received: max_drop={max_drop}"
+        )
 
 
 def _overlaps(lists, others):

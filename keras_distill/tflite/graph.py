@@ -82,8 +82,7 @@ class Graph:
         stored = {
             op.outputs[0]: op.inputs[0]
             for op in self.operators
-            if op.name == "DEQUANTIZE"
-            and self.tensors[op.inputs[0]].dtype == "FLOAT16"
+            if op.name == "DEQUANTIZE" and self.tensors[op.inputs[0]].dtype == "FLOAT16"
         }
         for op in self.operators:
             if op.name in WEIGHTED:

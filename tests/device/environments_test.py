@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_distill import device, tflite
+from keras_distill.retrieval import RetrievalBudget
+from keras_distill.retrieval.runtime_stage import embed_elsewhere
 from keras_distill.tflite.op_versions import NEWEST_VERSION
 from tests import tiny_embedder
 from tests.device.environments import REQUIREMENTS, environment, run
@@ -76,6 +78,20 @@ def test_every_mode_embeds_as_keras_does(python, backbone, mode, tmp_path):
     expected = np.asarray(student(images.astype("float32"), training=False))
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
     assert np.sum(rows * expected, axis=1).min() > LEAST_COSINES[mode]
+
+
+def test_a_runtime_is_a_stage_of_the_budget(python, runtime):
+    catalogue, labels = tiny_embedder.catalogue(), tiny_embedder.images()[1]
+    model = tiny_embedder.converted("int8")
+    rows = device.Embedder(model).embed(tiny_embedder.images()[0])
+    budget = RetrievalBudget(rows, labels)
+    asked, about = embed_elsewhere(python, model, catalogue, budget.queries)
+    stage = budget.add(runtime, budget.nearest(asked, rows), asked)
+    assert about["runtime"] == runtime and about["milliseconds"] > 0
+    if runtime == "ai-edge-litert":
+        assert stage["overlap_at_10"] > 0.999
+    else:  # other kernels, which round otherwise
+        assert 0.9 < stage["overlap_at_10"] < 0.9999 and stage["cosine_min"] > 0.995
 
 
 def test_the_search_program_answers_there(python, tmp_path):

@@ -111,6 +111,14 @@ def test_a_catalogue_that_cannot_be_is_refused(finished_run, asked, flags, messa
         program.main([str(finished_run), "--out", "bundles/a", *flags])
 
 
+def test_flags_set_the_budget_and_the_runtimes(finished_run, asked):
+    command = [str(finished_run), "--out", "bundles/a"]
+    program.main(command)
+    assert (asked["max_drop"], asked["runtimes"]) == (0.5, [])
+    program.main([*command, "--max-drop", "1.5", "--runtime", "a", "--runtime", "b"])
+    assert (asked["max_drop"], asked["runtimes"]) == (1.5, ["a", "b"])
+
+
 def test_prints_a_table_of_what_was_measured_and_every_path(
     finished_run, asked, capsys, monkeypatch
 ):
@@ -140,7 +148,7 @@ def test_prints_the_same_figures_as_json(finished_run, asked, capsys):
     result = json.loads(capsys.readouterr().out)
     manifest = json.loads((tiny_embedder.bundle() / "manifest.json").read_text())
     assert result["bundle"] == "bundles/a"
-    for name in ("models", "catalogue", "student"):
+    for name in ("models", "catalogue", "student", "retrieval"):
         assert result[name] == manifest[name]
 
 

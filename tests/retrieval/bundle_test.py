@@ -3,11 +3,14 @@ import hashlib
 import json
 import pathlib
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from keras_distill import device, metrics, tflite
+from keras_distill.device.nearest import nearest
+from keras_distill.device.scann_folder import ScannFolder
 from keras_distill.retrieval import bundle as writer
 from keras_distill.retrieval import write_bundle
 from keras_distill.version import __version__
@@ -150,14 +153,77 @@ def test_a_file_that_fails_a_check_is_not_written(at_once, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_drop_of_recall_is_refused_with_its_figures(at_once, monkeypatch, tmp_path):
-    right = iter([0.96, 0.95, 0.9])  # by Keras, float32, int8
-    monkeypatch.setattr(writer, "_recall_at_1", lambda rows, labels: next(right))
+def test_every_stage_is_in_the_manifest_with_its_figures(manifest):
+    images, labels = tiny_embedder.images()
+    section = manifest["retrieval"]
+    stages = {stage["name"]: stage for stage in section["stages"]}
+    names = ["Keras", "float32", "int8", "float32 among int8"]
+    scann = "scann" in manifest["catalogue"]["searchers"]
+    assert list(stages) == names + (["int8, ScaNN"] if scann else [])
+    assert (section["queries"], section["max_drop"]) == (120, 0.5)
+    opened = device.open_bundle(tiny_embedder.bundle())
+    rows = opened.embed(images)
+    for name in ("int8", "int8, ScaNN")[: 1 + scann]:
+        stage = stages[name]
+        assert stage["recall_at_1"] == metrics.recall_at_k(rows, labels, 1)
+        assert stage["map_at_r"] == pytest.approx(metrics.map_at_r(rows, labels))
+        assert 0.9 < stage["overlap_at_10"] < 1
+        assert stage["milliseconds"] > 0
+    by_float = device.open_bundle(opened.path, model="float32").embed(images)
+    hits = 0
+    for row, query in enumerate(by_float):
+        scores = rows @ query
+        scores[row] = -2
+        hits += labels[scores.argmax()] == labels[row]
+    assert stages["float32 among int8"]["recall_at_1"] == hits / 120
+    assert stages["float32"]["overlap_at_10"] > 0.999
+
+
+@pytest.mark.parametrize("spoilt", ["int8", "float32"])
+def test_a_stage_that_loses_too_much_is_refused_and_nothing_is_written(
+    at_once, monkeypatch, tmp_path, spoilt
+):
+    embedded = writer._embedded
+
+    def shuffled(*args):
+        rows = embedded(*args)
+        order = np.random.default_rng(0).permutation(120)
+        return {**rows, spoilt: rows[spoilt][order]}
+
+    monkeypatch.setattr(writer, "_embedded", shuffled)
     with pytest.raises(
-        tflite.VerificationError, match="0.02 below.*Received: 0.9000 after 0.9500"
+        tflite.VerificationError, match=f"at most 12.00 .*at the stage '{spoilt}',"
     ) as caught:
-        write(tmp_path / "out")
+        write(tmp_path / "out", max_drop=12)
     assert caught.value.check == "recall" and list(tmp_path.iterdir()) == []
+
+
+def test_an_index_that_finds_too_little_is_refused(at_once, monkeypatch, tmp_path):
+    pytest.importorskip("scann", reason="ScaNN is not installed here")
+
+    def search(self, queries, k):
+        return nearest(-queries, self.rows, k)
+
+    monkeypatch.setattr(ScannFolder, "search", search)
+    with pytest.raises(tflite.VerificationError, match="at the stage 'int8, ScaNN'"):
+        write(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_runtime_is_a_stage(at_once, tmp_path):
+    """Here by the Python of these tests; `environments_test.py` has an old one."""
+    manifest = write(tmp_path / "out", runtimes=[sys.executable])
+    stages = {stage["name"]: stage for stage in manifest["retrieval"]["stages"]}
+    (name,) = (n for n in stages if n.startswith("int8, ai-edge-litert"))
+    assert stages[name]["recall_at_1"] == stages["int8"]["recall_at_1"]
+    assert stages[name]["milliseconds"] > 0
+
+
+def test_what_cannot_be_measured_is_said_before_anything_is_done(tmp_path):
+    with pytest.raises(ValueError, match="0 to 100. Received: max_drop=-1"):
+        write(tmp_path / "out", student=None, max_drop=-1)
+    with pytest.raises(ValueError, match="path of a Python.*Received: no/python"):
+        write(tmp_path / "out", student=None, runtimes=["no/python"])
 
 
 def test_a_full_disk_leaves_what_was_there(at_once, monkeypatch, tmp_path):

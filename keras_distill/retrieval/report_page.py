@@ -1,0 +1,214 @@
+"""One page of all that was measured of a bundle: no script, nothing to load."""
+
+import base64
+import html
+import io
+
+import numpy as np
+
+from keras_distill.retrieval.report_style import STYLE
+
+THUMBNAIL = 96  # pixels, the longer side of larger images
+COLUMNS = (
+    ("recall_at_1", "Recall@1, %", lambda v: f"{100 * v:.2f}"),
+    ("drop", "points to Keras", lambda v: f"{-v:+.2f}" if abs(v) > 5e-3 else "0"),
+    ("map_at_r", "MAP@R, %", lambda v: f"{100 * v:.2f}"),
+    ("overlap_at_10", "ten nearest in common, %", lambda v: f"{100 * v:.2f}"),
+    ("cosine_mean", "mean cosine", lambda v: f"{v:.5f}"),
+    ("cosine_min", "least cosine", lambda v: f"{v:.5f}"),
+    ("milliseconds", "ms a query", lambda v: f"{v:.3f}"),
+)
+
+
+def report_page(manifest, catalogue, worst):
+    """Writes the report of a bundle as HTML.
+
+    Args:
+        manifest: Dictionary, the manifest of the bundle with its files so far.
+        catalogue: Its `ImageSet`, for pictures and names.
+        worst: List of `(query, by_keras, by_int8)`, see `RetrievalBudget.worst`.
+
+    Returns:
+        String, a page that needs no other file; dark where the reader's system is.
+    """
+    title = f"{manifest['student']['name']} on {catalogue.name}"
+    body = "\n".join(
+        [
+            _summary(title, manifest),
+            _stages(manifest["retrieval"]),
+            _models(manifest["models"]),
+            _worst(catalogue, worst),
+            _files(manifest),
+        ]
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_text(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _summary(title, manifest):
+    models, found = manifest["models"], manifest["retrieval"]["stages"]
+    int8 = next(stage for stage in found if stage["name"] == "int8")
+    small, whole = models["int8"]["bytes"], models["float32"]["bytes"]
+    catalogue = manifest["catalogue"]
+    figures = [
+        (f"{100 * int8['recall_at_1']:.2f} %", "of queries find their class first"),
+        (_points(int8["drop"]), "of Recall@1 between Keras and int8"),
+        (f"{small / 1000:,.1f} kB", f"{small / whole:.2f} of the float file"),
+        (f"{int8['milliseconds']:.2f} ms", "an image, one thread of the exporter"),
+    ]
+    cards = "".join(
+        f"<li><strong>{_text(value)}</strong><span>{_text(what)}</span></li>"
+        for value, what in figures
+    )
+    about = (
+        f"{catalogue['images']:,} images of {catalogue['classes']:,} classes to find, "
+        f"by {manifest['output']['dim']} numbers each"
+    )
+    return (
+        f"<header><h1>{_text(title)}</h1><p>{_text(about)}</p></header>\n"
+        f'<ul class="figures">{cards}</ul>'
+    )
+
+
+def _points(drop):
+    if abs(drop) < 5e-3:
+        return "no point"
+    return f"{abs(drop):.2f} points {'lost' if drop > 0 else 'won'}"
+
+
+def _stages(retrieval):
+    rows = [
+        [stage["name"], *(_cell(stage[key], form) for key, _, form in COLUMNS)]
+        for stage in retrieval["stages"]
+    ]
+    note = (
+        f"{retrieval['queries']:,} images of the catalogue, each searched among the "
+        "others. Every stage is compared with exact search of what Keras gives; one "
+        f"that lay more than {retrieval['allowed_drop']:.2g} points of Recall@1 below "
+        "would have stopped the export. Milliseconds are of one embedding; of ScaNN, "
+        "of the search, asked for all queries at once."
+    )
+    names = ["stage", *(name for _, name, _ in COLUMNS)]
+    return _section("Retrieval, stage by stage", note, _table(names, rows))
+
+
+def _models(models):
+    whole = models["float32"]["bytes"]
+    rows = [
+        [
+            facts["file"],
+            f"{facts['bytes'] / 1000:,.1f}",
+            f"{facts['bytes'] / whole:.2f}",
+            f"{facts['milliseconds']:.3f}",
+            f"{facts['cosine_mean']:.5f}",
+            f"{facts['cosine_min']:.5f}",
+            f"{facts['norm_min']:.5f} to {facts['norm_max']:.5f}",
+        ]
+        for facts in models.values()
+    ]
+    names = ["file", "kB", "of float", "ms an image", "mean cosine", "least cosine"]
+    held_out = next(iter(models.values()))["images"]
+    note = f"Cosines to Keras and lengths over {held_out:,} images not trained on."
+    return _section("Networks", note, _table([*names, "length of rows"], rows))
+
+
+def _worst(catalogue, worst):
+    indices = np.unique(np.concatenate([[q, *a, *b] for q, a, b in worst]))
+    pictures = dict(
+        zip(indices.tolist(), map(_data, catalogue.read(indices)), strict=True)
+    )
+    cards = []
+    for query, by_keras, by_int8 in worst:
+        same = len({*by_keras.tolist()} & {*by_int8.tolist()})
+        strips = "".join(
+            f'<div class="strip"><span>{name}</span><ol>'
+            + "".join(
+                _thumbnail(catalogue, pictures, int(found), int(query), others)
+                for found in lists
+            )
+            + "</ol></div>"
+            for name, lists, others in (
+                ("Keras", by_keras, {*by_int8.tolist()}),
+                ("int8", by_int8, {*by_keras.tolist()}),
+            )
+        )
+        cards.append(
+            f'<article><figure><img src="{pictures[int(query)]}" alt="query">'
+            f"<figcaption><b>{_text(_class(catalogue, query))}</b> "
+            f"{same} of {len(by_keras)} in common</figcaption></figure>"
+            f'<div class="strips">{strips}</div></article>'
+        )
+    note = (
+        "The queries whose neighbours change most between Keras and int8, worst first. "
+        "Solid: of the query's class. Dashed: of another. A dot: not in the other list."
+    )
+    return _section("What 8 bits change", note, "".join(cards))
+
+
+def _thumbnail(catalogue, pictures, index, query, others):
+    same = catalogue.labels[index] == catalogue.labels[query]
+    kinds = ["same" if same else "other", *(["new"] if index not in others else [])]
+    name = _text(f"{_class(catalogue, index)}: {catalogue.ids[index]}")
+    return (
+        f'<li class="{" ".join(kinds)}"><img src="{pictures[index]}" '
+        f'title="{name}" alt="{name}"></li>'
+    )
+
+
+def _files(manifest):
+    rows = [
+        [name, f"{facts['bytes']:,}", facts["sha256"][:16] + "…"]
+        for name, facts in manifest["files"].items()
+    ]
+    written = ", ".join(f"{k} {v}" for k, v in manifest["written_by"].items())
+    table = _table(["file", "bytes", "sha256"], rows)
+    return _section("Files", f"Written by {written}.", table)
+
+
+def _section(title, note, content):
+    return (
+        f"<section><h2>{_text(title)}</h2>\n<p>{_text(note)}</p>\n{content}\n</section>"
+    )
+
+
+def _table(names, rows):
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in names)
+    lines = "".join(
+        f'<tr><th scope="row">{_text(name)}</th>'
+        + "".join(f"<td>{_text(cell)}</td>" for cell in cells)
+        + "</tr>\n"
+        for name, *cells in rows
+    )
+    return (
+        '<div class="wide" tabindex="0"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table></div>"
+    )
+
+
+def _cell(value, form):
+    return "–" if value is None else form(value)
+
+
+def _class(catalogue, index):
+    return catalogue.class_names[catalogue.labels[index]]
+
+
+def _text(text):
+    return html.escape(str(text))
+
+
+def _data(pixels):
+    """An image as the address that holds it: PNG if small, else a JPEG thumbnail."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    kind = "PNG" if max(picture.size) <= THUMBNAIL else "JPEG"
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, kind)
+    data = base64.b64encode(stream.getvalue()).decode()
+    return f"data:image/{kind.lower()};base64,{data}"
