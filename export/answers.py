@@ -10,7 +10,7 @@ def show(results):
     """
     for result in results:
         print(result["image"])
-        _show_neighbours(result["neighbours"])
+        _show_neighbours(result)
 
 
 def show_group(result):
@@ -34,15 +34,25 @@ def show_group(result):
         for image in images
     ]
     _print_table(names, rows, [names, *rows])
-    _show_neighbours(result["neighbours"])
+    _show_neighbours(result)
 
 
-def _show_neighbours(neighbours):
+def _show_neighbours(result):
+    if result.get("no_match"):
+        print("  not in the catalogue, by the bundle's threshold; the nearest are")
     rows = [
-        (str(rank), f"{found['score']:.4f}", found["id"])
-        for rank, found in enumerate(neighbours, 1)
+        (
+            str(rank),
+            f"{found['score']:.4f}",
+            "yes" if found.get("match") else "no",
+            found["id"],
+        )
+        for rank, found in enumerate(result["neighbours"], 1)
     ]
-    _print_table(("", "score", "id"), rows, rows)
+    names = ("", "score", "match", "id")
+    if "no_match" not in result:  # a bundle without thresholds
+        names, rows = names[:2] + names[3:], [row[:2] + row[3:] for row in rows]
+    _print_table(names, rows, rows)
 
 
 def _print_table(names, rows, lines):

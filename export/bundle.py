@@ -61,10 +61,20 @@ def main(argv=None):
             thumbnails=args.thumbnails,
             max_drop=args.max_drop,
             runtimes=args.runtime,
+            false_match_rate=args.false_match_rate,
+            index_recall=args.recall,
             progress=progress,
         )
     if args.json:
-        names = ("student", "models", "catalogue", "retrieval", "group")
+        names = (
+            "student",
+            "models",
+            "catalogue",
+            "retrieval",
+            "search",
+            "thresholds",
+            "group",
+        )
         result = {name: manifest[name] for name in names if name in manifest}
         print(json.dumps({"bundle": str(args.out), **result}, indent=2))
     else:
@@ -216,6 +226,18 @@ def _parser():
         default=[],
         metavar="PYTHON",
         help="a Python with another interpreter, to measure too; may be repeated",
+    )
+    add(
+        "--recall",
+        type=float,
+        default=0.99,
+        help="of a large catalogue's index, in its ten nearest (%(default)s)",
+    )
+    add(
+        "--false-match-rate",
+        type=float,
+        metavar="RATE",
+        help="of what is accepted as a match (0.01, where the catalogue supports it)",
     )
     add("--overwrite", action="store_true", help="replace the bundle in --out")
     add("--json", action="store_true", help="print the figures as JSON")

@@ -37,7 +37,7 @@ def main(argv=None):
         found = _ask_as_one(bundle, files, images, k, args.keep, args.searcher)
     else:
         found = [
-            {"image": file, "neighbours": _neighbours(bundle, image, k, args.searcher)}
+            {"image": file, **_answer(bundle, image, k, args.searcher)}
             for file, image in zip(files, images, strict=True)
         ]
     if args.json:
@@ -79,16 +79,22 @@ def _ask_as_one(bundle, files, images, k, keep, searcher):
             for row, (file, score, weight) in enumerate(members)
         ],
         "embedded": len(group.embedded),
-        "neighbours": _neighbours(bundle, group.embedding, k, searcher),
+        **_answer(bundle, group.embedding, k, searcher),
     }
 
 
-def _neighbours(bundle, query, k, searcher):
+def _answer(bundle, query, k, searcher):
+    """The neighbours of a query, and by the bundle's thresholds what they are."""
     scores, rows = bundle.nearest(query[None], k, searcher)
-    return [
+    neighbours = [
         {"id": bundle.ids[row], "class": bundle.classes[row], "score": float(score)}
         for row, score in zip(rows[0], scores[0], strict=True)
     ]
+    if not bundle.has_thresholds():
+        return {"neighbours": neighbours}
+    for found, match in zip(neighbours, bundle.match(scores[0]), strict=True):
+        found["match"] = bool(match)
+    return {"neighbours": neighbours, "no_match": bool(bundle.no_match(scores)[0])}
 
 
 def _parser():
@@ -121,7 +127,7 @@ def _parser():
         "--searcher",
         choices=device.SEARCHERS,
         default="auto",
-        help="auto: ScaNN where it is quicker and installed (%(default)s)",
+        help="auto: the search file, else what is quickest here (%(default)s)",
     )
     add("--threads", type=int, default=1, help="of the network (%(default)s)")
     return parser

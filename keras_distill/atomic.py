@@ -6,10 +6,13 @@ an error or Ctrl-C leaves what was there before, and no temporary file.
 """
 
 import contextlib
+import ctypes
+import errno
 import os
 import pathlib
 import secrets
 import shutil
+import sys
 
 
 def write_bytes(path, data: bytes):
@@ -61,7 +64,10 @@ def folder(path, overwrite: bool = False):
     Args:
         path: Where the folder shall be. Missing parent folders are made.
         overwrite: Whether a folder that is there already is replaced. It stays
-            untouched until the new one is complete.
+            untouched until the new one is complete. The two change places in one step
+            of the file system, so that a crash at any moment leaves one of them under
+            `path`; where the system has no such step (Windows, some network file
+            systems) there is a moment, between two renames, without.
 
     Yields:
         The `pathlib.Path` of an empty folder beside `path`.
@@ -84,19 +90,64 @@ def folder(path, overwrite: bool = False):
         yield temporary
         for inner in [*temporary.rglob("*"), temporary]:
             _to_disk(inner)
-        if path.exists():
-            os.replace(path, old)
-        try:
-            os.replace(temporary, path)
-        except BaseException:
-            if old.exists():
-                os.replace(old, path)
-            raise
+        if path.exists() and exchange(temporary, path):
+            old = temporary
+        else:
+            if path.exists():
+                os.replace(path, old)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                if old.exists():
+                    os.replace(old, path)
+                raise
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    shutil.rmtree(old, ignore_errors=True)
     _to_disk(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def exchange(one, other):
+    """Lets two paths of one file system change places, in one step.
+
+    Args:
+        one, other: Paths that exist.
+
+    Returns:
+        Whether it was done: false where the system cannot, and nothing is changed.
+
+    Raises:
+        OSError: If it can and does not: a missing path, a lack of rights.
+    """
+    call = _exchange_call()
+    if call is None:
+        return False
+    if call(os.fsencode(one), os.fsencode(other)) == 0:
+        return True
+    code = ctypes.get_errno()
+    # Kernels and file systems that do not know it say one of these.
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))
+
+
+def _exchange_call():
+    """A function of two paths that exchanges them, or `None`."""
+    if not sys.platform.startswith(("linux", "darwin")):
+        return None
+    library = ctypes.CDLL(None, use_errno=True)
+    if sys.platform == "darwin":
+        renamex = getattr(library, "renamex_np", None)
+        return renamex and (lambda one, other: renamex(one, other, _RENAME_SWAP))
+    rename = getattr(library, "renameat2", None)  # glibc 2.28, musl 1.2.5
+    return rename and (
+        lambda one, other: rename(_AT_CWD, one, _AT_CWD, other, _RENAME_EXCHANGE)
+    )
+
+
+# From the headers of Linux (fcntl.h, stdio.h) and of macOS (sys/stdio.h).
+_AT_CWD, _RENAME_EXCHANGE, _RENAME_SWAP = -100, 2, 2
 
 
 def _beside(path):

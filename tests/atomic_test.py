@@ -1,3 +1,4 @@
+import ctypes
 import errno
 import os
 import stat
@@ -104,10 +105,53 @@ def test_overwriting_replaces_the_whole_folder(tmp_path):
     assert names(tmp_path) == ["x"]
 
 
+def test_two_folders_change_places_in_one_step(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"was_{name}").touch()
+    if not atomic.exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this system cannot exchange two folders")
+    assert names(tmp_path / "a") == ["was_b"] and names(tmp_path / "b") == ["was_a"]
+    with pytest.raises(FileNotFoundError, match="none"):
+        atomic.exchange(tmp_path / "a", tmp_path / "none")
+    assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EINVAL, errno.EPERM])
+def test_an_exchange_that_the_system_does_not_know_is_told_from_one_that_fails(
+    tmp_path, monkeypatch, code
+):
+    def refuse(one, other):
+        ctypes.set_errno(code)
+        return -1
+
+    monkeypatch.setattr(atomic, "_exchange_call", lambda: refuse)
+    if code == errno.EPERM:
+        with pytest.raises(PermissionError):
+            atomic.exchange(tmp_path / "a", tmp_path / "b")
+    else:
+        assert not atomic.exchange(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(atomic, "_exchange_call", lambda: None)
+    assert not atomic.exchange(tmp_path / "a", tmp_path / "b")
+
+
+def test_an_exchange_that_fails_keeps_the_old_folder(tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "old.txt").write_text("old")
+    monkeypatch.setattr(atomic, "exchange", no_space)
+    with (
+        pytest.raises(OSError, match="No space left"),
+        atomic.folder(tmp_path / "x", overwrite=True) as folder,
+    ):
+        (folder / "new.txt").write_text("new")
+    assert names(tmp_path) == ["x"] and names(tmp_path / "x") == ["old.txt"]
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_overwriting_that_fails_keeps_the_old_folder(tmp_path, monkeypatch, step):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "old.txt").write_text("old")
+    monkeypatch.setattr(atomic, "exchange", lambda *paths: False)
     rename, calls = os.replace, []
 
     def replace(*paths):

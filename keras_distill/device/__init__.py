@@ -12,6 +12,7 @@ from keras_distill.device.group_weights import group_weights
 from keras_distill.device.read_image import read_image, read_letterboxed
 from keras_distill.device.runtime import RUNTIMES
 from keras_distill.device.scorer import Scorer
+from keras_distill.device.searcher import Searcher
 
 __all__ = [
     "RUNTIMES",
@@ -22,6 +23,7 @@ __all__ = [
     "Group",
     "GroupNeighbours",
     "Scorer",
+    "Searcher",
     "fit_ink",
     "group_weights",
     "open_bundle",

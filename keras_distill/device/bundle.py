@@ -13,9 +13,11 @@ from keras_distill.device.group_weights import group_weights
 from keras_distill.device.manifest import read_manifest
 from keras_distill.device.nearest import nearest
 from keras_distill.device.scann_folder import ScannFolder, has_scann
+from keras_distill.device.scann_reader import ScannReader
 from keras_distill.device.scorer import Scorer
+from keras_distill.device.searcher import Searcher
 
-SEARCHERS = ("auto", "numpy", "scann")
+SEARCHERS = ("auto", "numpy", "scann", "tflite")
 
 
 def open_bundle(path, runtime=None, model="int8", threads=1):
@@ -91,6 +93,8 @@ class Bundle:
         synonyms = names.get("synonyms", {})
         self.synonyms = {name: tuple(others) for name, others in synonyms.items()}
         self._scann = None
+        self._search_options = model, runtime, threads
+        self._search_file = None
         self._scorer = None
         if "group" in self.manifest:
             file = self.path / self.manifest["group"]["models"][model]["file"]
@@ -116,9 +120,13 @@ class Bundle:
             queries: uint8 images `(Q, height, width, channels)`, or float32
                 embeddings `(Q, dim)` as `embed` gives them.
             k: Integer from 1 to the size of the catalogue. Defaults to `5`.
-            searcher: `"numpy"`, exact; `"scann"`, needs ScaNN and a bundle that has
-                its index; or `"auto"`: ScaNN where it is quicker (the index is a
-                tree) and at hand, else numpy. Defaults to `"auto"`.
+            searcher: `"tflite"`, the bundle's own search file, which embeds images
+                and searches at once; `"numpy"`, exact; `"scann"`, the index of a
+                bundle that has one, read by numpy where ScaNN is not installed; or
+                `"auto"`. That is the search file for images, where it gives `k`
+                neighbours and has the network in use (the int8 one) inside; for
+                embeddings and more neighbours it is the index where that is quicker
+                (it is a tree), else numpy. Defaults to `"auto"`.
 
         Returns:
             `ids`, a list of Q lists of `k` strings, nearest first, and `scores
@@ -126,9 +134,8 @@ class Bundle:
 
         Raises:
             ValueError: If an argument is not as described, or the bundle has no
-                ScaNN index.
+                ScaNN index, or no search file that can answer.
             TypeError: If `queries` is neither uint8 nor float.
-            ImportError: If ScaNN is asked for and not installed.
         """
         scores, indices = self.nearest(queries, k, searcher)
         return [[self.ids[i] for i in row] for row in indices], scores
@@ -144,13 +151,91 @@ class Bundle:
                 f"`k` must be an integer from 1 to {len(self)}, the size of the "
                 f"catalogue. Received: k={k!r}"
             )
-        queries = self._embedded(queries)
-        if self._searcher(searcher) == "scann":
+        queries = self._checked(queries)
+        searcher = self._searcher(searcher, queries, k)
+        if searcher == "tflite":
+            return self._search_images(queries, k)
+        if queries.dtype == np.uint8:
+            queries = self.embed(queries)
+        if searcher == "scann":
             if self._scann is None:
                 folder = self.path / self.manifest["catalogue"]["rows"]
-                self._scann = ScannFolder(folder.parent)
+                index = ScannFolder if has_scann() else ScannReader
+                self._scann = index(folder.parent)
             return self._scann.search(queries, k)
         return nearest(queries, self.rows, k)
+
+    def match(self, scores):
+        """Which neighbours score high enough to be of the query's class.
+
+        Args:
+            scores: Float array of any shape, scores of `search`.
+
+        Returns:
+            bool array of that shape: true where pairs of different classes reach that
+            score no more often than the bundle's `false_match_rate`.
+
+        Raises:
+            ValueError: If the bundle has no thresholds for the network in use.
+        """
+        return np.asarray(scores) >= self._threshold("match")
+
+    def no_match(self, scores):
+        """Which queries show nothing that is in the catalogue.
+
+        Args:
+            scores: Float array `(Q, k)`, scores of `search`, the best first.
+
+        Returns:
+            bool array `(Q,)`: true where the best score is below what queries of
+            classes outside the catalogue reach at the bundle's `false_match_rate`.
+
+        Raises:
+            ValueError: If `scores` has another rank, or as `match`.
+        """
+        scores = np.asarray(scores)
+        if scores.ndim != 2 or not scores.shape[1]:
+            raise ValueError(
+                "`scores` must have shape (queries, k), the best first. "
+                f"Received: scores.shape={scores.shape}"
+            )
+        return scores[:, 0] < self._threshold("no_match")
+
+    def has_thresholds(self):
+        """Whether `match` and `no_match` can answer, for the network in use."""
+        return self._search_options[0] in self._thresholds()
+
+    def _thresholds(self):
+        return (self.manifest.get("thresholds") or {}).get("models", {})
+
+    def _threshold(self, name):
+        model, models = self._search_options[0], self._thresholds()
+        if model not in models:
+            reason = (self.manifest.get("thresholds") or {}).get(
+                "refused", "it was written without"
+            )
+            raise ValueError(
+                f"This bundle has no thresholds for its {model} network: {reason}. "
+                f"Received: {self.path}"
+            )
+        return np.float32(models[model][name]["threshold"])
+
+    def search_file(self):
+        """The `keras_distill.device.Searcher` of the bundle's search file.
+
+        Raises:
+            ValueError: If the bundle has none.
+        """
+        if "search" not in self.manifest:
+            raise ValueError(
+                "This bundle has no search file, an earlier version wrote it. "
+                f"Received: {self.path}"
+            )
+        if self._search_file is None:
+            _, runtime, threads = self._search_options
+            file = self.path / self.manifest["search"]["file"]
+            self._search_file = Searcher(file.read_bytes(), runtime, threads)
+        return self._search_file
 
     def score(self, images):
         """What each image is worth to a group, by the bundle's score network.
@@ -261,10 +346,12 @@ class Bundle:
         Returns:
             Dictionary: `runtime`, `runtime_version`, `images`, `k`, `cosine_mean`,
             `cosine_min`, `score_difference` (the largest), `top_1_same` and
-            `overlap_at_k` (shares of the neighbours that are the same). With a score
-            network also `image_score_difference` (the largest), `group_images` and
-            `group_embedded` (how many), `group_weight_difference` (the largest, of
-            the weights of the stored scores) and `group_cosine`.
+            `overlap_at_k` (shares of the neighbours that are the same). With a search
+            file also `search_cosine_min`, `search_score_difference` (to the exact
+            scores of its embedding), `search_top_1_same` and `search_overlap_at_k`.
+            With a score network also `image_score_difference` (the largest),
+            `group_images` and `group_embedded` (how many), `group_weight_difference`
+            (the largest, of the weights of the stored scores) and `group_cosine`.
 
         Raises:
             BundleError: If a figure is beyond its limit.
@@ -273,7 +360,8 @@ class Bundle:
             self, min_cosine, max_score_difference, max_image_score_difference
         )
 
-    def _embedded(self, queries):
+    def _checked(self, queries):
+        """uint8 images of rank 4, or float32 embeddings; raises for anything else."""
         queries = np.asarray(queries)
         if queries.dtype == np.uint8:
             if queries.ndim != 4:
@@ -281,7 +369,7 @@ class Bundle:
                     "`queries` must be a batch of images (count, height, width, "
                     f"channels). Received: queries.shape={queries.shape}"
                 )
-            return self.embed(queries)
+            return queries
         if queries.dtype.kind != "f":
             raise TypeError(
                 "`queries` must be uint8 images or float32 embeddings. "
@@ -294,8 +382,30 @@ class Bundle:
             )
         return queries.astype(np.float32)
 
-    def _searcher(self, name):
-        """`"numpy"` or `"scann"`: what `name` means for this bundle, here."""
+    def _search_images(self, images, k):
+        """The answers of the search file, which embeds the images itself."""
+        scores, indices, embeddings = self.search_file().search(images, len(self))
+        scores, indices = scores[:, :k], indices[:, :k]
+        # With lists it may find fewer than there are.
+        short = (indices < 0).any(axis=1)
+        if short.any():
+            scores[short], indices[short] = nearest(embeddings[short], self.rows, k)
+        return scores, indices
+
+    def _why_no_search_file(self, queries, k):
+        """Why the search file cannot answer, or `None` if it can."""
+        if "search" not in self.manifest:
+            return "this bundle has none"
+        if queries.dtype != np.uint8:
+            return "it takes images, and these are embeddings"
+        if self._search_options[0] != self.manifest["search"]["model"]:
+            return f"it embeds with the {self.manifest['search']['model']} network"
+        if k > self.manifest["search"]["k"]:
+            return f"it gives {self.manifest['search']['k']} neighbours"
+        return None
+
+    def _searcher(self, name, queries, k):
+        """Which searcher `name` means for these queries, here."""
         if name not in SEARCHERS:
             raise ValueError(
                 f"`searcher` must be one of {', '.join(map(repr, SEARCHERS))}. "
@@ -307,7 +417,15 @@ class Bundle:
                 "This bundle has no ScaNN index, it was written where ScaNN was not "
                 f"installed: search with numpy. Received: searcher={name!r}"
             )
-        if name == "auto":
+        if name in ("auto", "tflite"):
+            reason = self._why_no_search_file(queries, k)
+            if reason is None:
+                return "tflite"
+            if name == "tflite":
+                raise ValueError(
+                    f"The search file cannot answer: {reason}. Search with another "
+                    f"searcher. Received: searcher={name!r}, k={k}"
+                )
             tree = catalogue["index"] == "tree" and "scann" in catalogue["searchers"]
-            return "scann" if tree and has_scann() else "numpy"
+            return "scann" if tree else "numpy"
         return name

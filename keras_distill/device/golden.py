@@ -7,6 +7,8 @@ from keras_distill.device.group_weights import group_weights
 
 # Weights are sums and quotients of a few numbers: all float32 rounding there is.
 _WEIGHT_TOLERANCE = 1e-5
+# The search file has 16 bits of each number of the catalogue.
+_SEARCH_TOLERANCE = 1e-3
 
 
 def check_golden(bundle, min_cosine, max_score_difference, max_image_score_difference):
@@ -24,6 +26,18 @@ def check_golden(bundle, min_cosine, max_score_difference, max_image_score_diffe
             "to the stored embeddings and score within "
             f"{max_score_difference} of the stored scores. Received: {found}"
         )
+    if "search" in bundle.manifest:
+        found |= _search_file_figures(bundle, golden)
+        if not (
+            found["search_cosine_min"] >= min_cosine
+            and found["search_score_difference"] <= _SEARCH_TOLERANCE
+        ):
+            raise BundleError(
+                "The search file must embed the golden images with a cosine of at "
+                f"least {min_cosine} to the stored embeddings, and score what it finds "
+                f"within {_SEARCH_TOLERANCE} of its embedding's exact scores. "
+                f"Received: {found}"
+            )
     if "group" not in bundle.manifest:
         return found
     found |= _group_figures(bundle, golden)
@@ -62,6 +76,22 @@ def _search_figures(bundle, golden):
         "score_difference": float(np.abs(scores - golden["scores"]).max()),
         "top_1_same": float(np.mean(np.array(ids)[:, 0] == golden["ids"][:, 0])),
         "overlap_at_k": float(np.mean(overlaps)),
+    }
+
+
+def _search_file_figures(bundle, golden):
+    k = min(golden["ids"].shape[1], bundle.manifest["search"]["k"])
+    images, expected = golden["images"], golden["embeddings"]
+    scores, indices, rows = bundle.search_file().search(images, len(bundle))
+    exact = np.einsum("qd,qkd->qk", rows, bundle.rows[indices])
+    ids = [[bundle.ids[i] for i in row if i >= 0][:k] for row in indices]
+    pairs = list(zip(ids, golden["ids"][:, :k], strict=True))
+    cosines = np.sum(rows * expected, axis=1) / np.linalg.norm(rows, axis=1)
+    return {
+        "search_cosine_min": float(cosines.min()),
+        "search_score_difference": float(np.abs(scores - exact)[indices >= 0].max()),
+        "search_top_1_same": float(np.mean([a[0] == b[0] for a, b in pairs])),
+        "search_overlap_at_k": float(np.mean([len({*a} & {*b}) / k for a, b in pairs])),
     }
 
 

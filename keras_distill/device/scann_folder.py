@@ -9,11 +9,7 @@ import numpy as np
 
 from keras_distill.device.nearest import nearest
 from keras_distill.device.quiet import without_chatter
-
-# The rows of the index as float32, which ScaNN writes beside it.
-ROWS = "dataset.npy"
-# Candidates that are scored again with float32 rows, for each neighbour asked for.
-REORDERED, LEAST_REORDERED = 4, 200
+from keras_distill.device.scann_settings import ROWS, read_settings
 
 
 def has_scann():
@@ -57,6 +53,7 @@ class ScannFolder:
 
     Attributes:
         rows: float32 array `(N, D)`, what was indexed.
+        settings: Dictionary, how it is searched, see `read_settings`.
 
     Raises:
         FileNotFoundError: If there is no index.
@@ -69,12 +66,13 @@ class ScannFolder:
             raise FileNotFoundError(
                 f"There is no ScaNN index here. Received: folder={folder}"
             )
+        self.settings = read_settings(folder)
         scann = import_scann()
         self.rows = np.load(folder / ROWS)
         with without_chatter():
             self._searcher = scann.scann_ops_pybind.load_searcher(str(folder))
 
-    def search(self, queries, k):
+    def search(self, queries, k, leaves_to_search=None, reorder=None):
         """The `k` rows nearest to each query, as ScaNN finds them.
 
         A query for which it finds fewer (it looks at a part of the rows only) is
@@ -83,14 +81,20 @@ class ScannFolder:
         Args:
             queries: float32 array `(Q, D)`, rows of length one.
             k: Integer in 1..N.
+            leaves_to_search, reorder: Instead of those of the settings.
 
         Returns:
             As `nearest`: `scores (Q, k)` float32 and `indices (Q, k)` int64.
         """
+        options = {}
+        if self.settings["kind"] == "tree":
+            reorder = max(reorder or self.settings["reorder"], k)
+            options["leaves_to_search"] = (
+                leaves_to_search or self.settings["leaves_to_search"]
+            )
+            options["pre_reorder_num_neighbors"] = reorder
         indices, scores = self._searcher.search_batched(
-            np.ascontiguousarray(queries, np.float32),
-            final_num_neighbors=k,
-            pre_reorder_num_neighbors=max(LEAST_REORDERED, REORDERED * k),
+            np.ascontiguousarray(queries, np.float32), final_num_neighbors=k, **options
         )
         scores, indices = np.array(scores), indices.astype(np.int64)
         short = np.isnan(scores).any(axis=1)

@@ -13,7 +13,15 @@ from keras_distill import atomic, tflite
 from keras_distill.device.bundle import open_bundle
 from keras_distill.device.embedder import Embedder
 from keras_distill.device.manifest import FORMAT_VERSION, NAME, file_facts
-from keras_distill.device.scann_folder import ROWS, has_scann
+from keras_distill.device.scann_folder import ScannFolder, has_scann
+from keras_distill.retrieval.catalogue_part import (
+    GOLDEN_IMAGES,
+    GOLDEN_NEIGHBOURS,
+    catalogue_thresholds,
+    write_catalogue,
+    write_golden,
+    write_search,
+)
 from keras_distill.retrieval.exact_search import exact_search
 from keras_distill.retrieval.group_part import check_group_options, group_part
 from keras_distill.retrieval.report_page import report_page
@@ -21,14 +29,15 @@ from keras_distill.retrieval.retrieval_budget import (
     RetrievalBudget,
     check_max_drop,
 )
+from keras_distill.retrieval.row_codes import row_codes
 from keras_distill.retrieval.runtime_stage import check_runtimes, embed_elsewhere
-from keras_distill.retrieval.scann_index import build_index, index_kind
+from keras_distill.retrieval.spread import spread
 from keras_distill.retrieval.thumbnails import write_thumbnails
 from keras_distill.tflite.from_keras import keras_rows
 from keras_distill.version import __version__
 
 FILES = {"float32": "embed_f32.tflite", "int8": "embed_int8.tflite"}
-MOST_HELD_OUT, GOLDEN_IMAGES, GOLDEN_NEIGHBOURS = 1000, 32, 5
+MOST_HELD_OUT, MOST_QUERIES = 1000, 500
 PAGE, WORST_QUERIES = "report.html", 12
 BATCH = 256
 
@@ -56,6 +65,8 @@ def write_bundle(
     max_score_difference_mean=0.02,
     min_rank_correlation=0.98,
     thumbnails=True,
+    false_match_rate=None,
+    index_recall=0.99,
     progress=None,
 ):
     """Exports an embedder and its catalogue as a folder that a device opens.
@@ -69,8 +80,10 @@ def write_bundle(
     fails or any of these stages costs too much, nothing is written.
 
     The folder holds `manifest.json`, `embed_f32.tflite`, `embed_int8.tflite`,
-    `ids.json`, `scann/` (the index, and its rows for numpy; the rows alone where
-    ScaNN is not installed, and the manifest says so), `report.html`, a page of all
+    `search.tflite` (from an image to its neighbours in the catalogue, see
+    `build_search_model`), `ids.json`, `scann/` (the index, and its rows for numpy; the
+    rows alone where ScaNN is not installed, and the manifest says so), `queries.npy`
+    (embeddings that searches were measured with), `report.html`, a page of all
     that was measured, and `golden.npz`, some images with their embeddings and
     neighbours to check a device with. `thumbnails/` is for those who look at what a
     search finds; no search needs it. With a `scorer` a
@@ -119,6 +132,12 @@ def write_bundle(
         min_rank_correlation: Least rank correlation of the two. Defaults to `0.98`.
         thumbnails: Whether small pictures of the catalogue are written too. Defaults
             to `True`.
+        false_match_rate: Float in (0, 1): how often what is no match may be taken for
+            one, see `calibrate`; refused where the catalogue cannot support it. With
+            `None` it is 0.01, and a catalogue that is too small for that gets no
+            thresholds; the manifest says why. Defaults to `None`.
+        index_recall: Float in (0, 1], the part of the ten nearest that an index which
+            is a tree has to find, see `build_index`. Defaults to `0.99`.
         progress: Function `(what, done, total)` called as the work goes on.
 
     Returns:
@@ -126,8 +145,9 @@ def write_bundle(
 
     Raises:
         FileExistsError: If `out` exists and `overwrite` is false.
-        VerificationError: A `ValueError`; if a file fails a check, or (`check` is
-            `"recall"`) Recall@1 drops too far at any stage.
+        VerificationError: A `ValueError`; if a file fails a check, (`check` is
+            `"recall"`) Recall@1 drops too far at any stage, or (`"search"`) the search
+            file does not find what exact search finds.
         ValueError: If an argument is not as described, if there are options of
             groups and no scorer, or if `out` is to be overwritten and holds
             something else than a bundle.
@@ -153,7 +173,7 @@ def write_bundle(
     check_group_options(scorer, catalogue.image_shape, degradation, options)
     report = progress or (lambda what, done, total: None)
     if held_out is None:
-        held_out = catalogue.read(_spread(len(catalogue), MOST_HELD_OUT))
+        held_out = catalogue.read(spread(len(catalogue), MOST_HELD_OUT))
     held_out = np.asarray(held_out)
 
     models = _converted(student, calibration, report)
@@ -186,6 +206,11 @@ def write_bundle(
             "milliseconds": milliseconds,
         }
     _add_mixed_stages(budget, models, rows, catalogue, runtimes, report)
+    calibrated = catalogue_thresholds(
+        rows["int8"], catalogue.labels, false_match_rate, rows["float32"]
+    )
+    some = spread(len(held_out), MOST_QUERIES)
+    queries = embedders["int8"].embed(held_out[some])
 
     group = None
     if scorer is not None:
@@ -202,7 +227,11 @@ def write_bundle(
         for name, model in models.items():
             (folder / FILES[name]).write_bytes(model)
         report("Indexing", 0, 1)
-        written = _write_catalogue(folder, catalogue, rows["int8"], index, budget)
+        written = write_catalogue(
+            folder, _names(catalogue), rows["int8"], queries, index, index_recall
+        )
+        searched = write_search(folder, models["int8"], rows["int8"], queries)
+        _add_search_stages(budget, folder, written, rows["int8"])
         manifest = {
             "format_version": FORMAT_VERSION,
             "written_by": _versions(embedders["int8"].runtime),
@@ -226,7 +255,13 @@ def write_bundle(
             "models": figures,
             "recipe": _recipe(recipe),
             "calibration": {"images": len(calibration)},
-            "catalogue": written,
+            "catalogue": {
+                "embedded_by": FILES["int8"],
+                "embedder": hashlib.sha256(models["int8"]).hexdigest(),
+                **written,
+            },
+            "search": searched,
+            "thresholds": calibrated,
             "retrieval": budget.section(),
             "golden": _write_golden(folder, catalogue, rows["int8"], group),
         }
@@ -325,38 +360,23 @@ def _files(folder):
     }
 
 
-def _write_catalogue(folder, catalogue, rows, kind, budget):
+def _names(catalogue):
     names = {
+        "name": catalogue.name,
         "ids": list(catalogue.ids),
         "labels": catalogue.labels.tolist(),
         "class_names": list(catalogue.class_names),
     }
-    if catalogue.synonyms:
-        names["synonyms"] = catalogue.synonyms
-    text = json.dumps(names, ensure_ascii=False)
-    (folder / "ids.json").write_text(text, encoding="utf-8")
-    found = {
-        "name": catalogue.name,
-        "images": len(catalogue),
-        "classes": len(set(names["labels"])),
-        "embedded_by": FILES["int8"],
-        "ids": "ids.json",
-        "rows": f"scann/{ROWS}",
-        "index": index_kind(len(rows), kind),
-        "searchers": ["numpy"],
-    }
-    if has_scann():
-        index = build_index(rows, folder / "scann", found["index"])
-        found["searchers"].append("scann")
-        found["scann_recall_at_10"] = _index_recall(index, rows)
-        _add_index_stage(budget, index, rows)
-    else:
-        (folder / "scann").mkdir()
-        np.save(folder / found["rows"], rows)
-    return found
+    return names | ({"synonyms": catalogue.synonyms} if catalogue.synonyms else {})
 
 
-def _add_index_stage(budget, index, rows):
+def _add_search_stages(budget, folder, written, rows):
+    """What the search file's two bytes a number retrieve, and the index."""
+    held = row_codes(rows).decoded()
+    budget.add("int8, rows of search.tflite", budget.nearest(rows, held), rows)
+    if "scann" not in written["searchers"]:
+        return
+    index = ScannFolder(folder / "scann")
     asked = rows[budget.queries]
     start = time.perf_counter()
     _, found = index.search(asked, min(budget.depth + 1, len(rows)))
@@ -364,34 +384,15 @@ def _add_index_stage(budget, index, rows):
     budget.add("int8, ScaNN", budget.without_self(found), asked, milliseconds)
 
 
-def _index_recall(index, rows, count=500):
-    """Which part of the true ten nearest the index finds, for some of the rows."""
-    k = min(10, len(rows))
-    queries = rows[_spread(len(rows), count)]
-    _, found = index.search(queries, k)
-    _, true = exact_search(queries, rows, k)
-    pairs = zip(found, true, strict=True)
-    return float(np.mean([len({*a} & {*b}) / k for a, b in pairs]))
-
-
 def _write_golden(folder, catalogue, rows, group):
-    chosen = _spread(len(catalogue), GOLDEN_IMAGES)
-    k = min(GOLDEN_NEIGHBOURS, len(catalogue))
-    scores, indices = exact_search(rows[chosen], rows, k)
-    np.savez(
-        folder / "golden.npz",
-        images=catalogue.read(chosen),
-        embeddings=rows[chosen],
-        ids=np.array(catalogue.ids)[indices],
-        scores=scores,
-        **({} if group is None else group.golden(catalogue, chosen, indices, rows)),
-    )
-    return {"file": "golden.npz", "images": len(chosen), "k": k}
-
-
-def _spread(count, most):
-    """At most `most` of the numbers below `count`, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+    chosen = spread(len(catalogue), GOLDEN_IMAGES)
+    others = {}
+    if group is not None:
+        k = min(GOLDEN_NEIGHBOURS, len(catalogue))
+        _, indices = exact_search(rows[chosen], rows, k)
+        others = group.golden(catalogue, chosen, indices, rows)
+    images = catalogue.read(chosen)
+    return write_golden(folder, images, rows[chosen], catalogue.ids, rows, **others)
 
 
 def _recipe(recipe):

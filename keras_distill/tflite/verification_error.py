@@ -7,8 +7,8 @@ class VerificationError(ValueError):
     Args:
         message: String, what was expected and what was found.
         check: String, the name of the check: one of `keras_distill.tflite.CHECKS`
-            or `SCORER_CHECKS`, or `"recall"`, which
-            `keras_distill.retrieval.write_bundle` adds.
+            or `SCORER_CHECKS`, or `"recall"` or `"search"`, which
+            `keras_distill.retrieval` adds.
     """
 
     def __init__(self, message, check):

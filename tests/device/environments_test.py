@@ -10,7 +10,9 @@ from PIL import Image
 
 from keras_distill import device, tflite
 from keras_distill.retrieval import RetrievalBudget
+from keras_distill.retrieval.inverted_lists import inverted_lists
 from keras_distill.retrieval.runtime_stage import embed_elsewhere
+from keras_distill.retrieval.search_graph import search_graph
 from keras_distill.tflite.op_versions import NEWEST_VERSION
 from tests import tiny_embedder
 from tests.device.environments import REQUIREMENTS, environment, run
@@ -48,6 +50,46 @@ def test_the_golden_images_embed_and_score_as_at_the_export(python, runtime):
     assert found["cosine_min"] >= 0.995
     assert found["score_difference"] <= 0.05
     assert found["top_1_same"] >= 0.9 and found["overlap_at_k"] >= 0.9
+    assert found["search_cosine_min"] >= 0.995
+    assert found["search_score_difference"] <= 2e-5
+    assert found["search_overlap_at_k"] >= 0.9
+
+
+def test_the_search_files_find_there_what_exact_search_finds(python, tmp_path):
+    rows, images = catalogue_of(2000), tiny_embedder.images(seed=2)[0][:30]
+    np.savez(tmp_path / "in.npz", images=images)
+    embedder = tiny_embedder.converted("int8")
+    lists = inverted_lists(rows, 20)
+    for name, some in [("all", (None, None)), ("lists", (lists, 20))]:
+        model = search_graph(embedder, rows, 10, 128, *some)
+        (tmp_path / f"{name}.tflite").write_bytes(model)
+    program = (
+        "import sys, pathlib, numpy as np, keras_distill.device as d\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "images = np.load(folder / 'in.npz')['images']\n"
+        "for name in ('all', 'lists'):\n"
+        "    s = d.Searcher((folder / f'{name}.tflite').read_bytes())\n"
+        "    scores, indices, embeddings = s.search(images, 2000)\n"
+        "    np.savez(folder / name, s=scores, i=indices, e=embeddings)"
+    )
+    run(python, "-c", program, tmp_path)
+    for name in ("all", "lists"):
+        found = np.load(tmp_path / f"{name}.npz")
+        scores = found["e"].astype(np.float64) @ rows.T.astype(np.float64)
+        least = np.sort(scores, axis=1)[:, -10:].min(axis=1, keepdims=True)
+        mine = np.take_along_axis(scores, found["i"], axis=1)
+        np.testing.assert_allclose(found["s"], mine, atol=2e-5)
+        assert np.all(mine >= least - 2e-5)  # recall 1, but for ties
+        assert all(len({*row}) == 10 for row in found["i"].tolist())
+
+
+def catalogue_of(count):
+    """Embeddings of the int8 file, and others around them."""
+    base = device.open_bundle(tiny_embedder.bundle()).rows
+    rng = np.random.default_rng(0)
+    rows = base[rng.integers(0, len(base), count)]
+    rows = rows + 0.05 * rng.normal(size=rows.shape)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 LEAST_COSINES = {
@@ -114,7 +156,8 @@ def test_the_search_program_answers_there(python, tmp_path):
     # Without rich it prints a plain table.
     lines = run(python, *command).splitlines()
     assert lines[0] == str(files[0]) and len(lines) == 8
-    assert lines[1].split()[0] == "1" and lines[1].split()[2].startswith("pattern")
+    assert lines[1].split()[0] == "1" and lines[1].split()[2] == "yes"
+    assert lines[1].split()[3].startswith("pattern")
 
 
 def test_the_table_of_versions_is_what_the_oldest_runtime_takes(tmp_path):

@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 def test_where_scann_is_missing_it_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(scann_folder, "has_scann", lambda: False)
     (tmp_path / "scann_config.pb").touch()
+    (tmp_path / "settings.json").write_text('{"kind": "brute_force"}')
     with pytest.raises(ImportError, match="not installed.*or search with numpy"):
         ScannFolder(tmp_path)
 

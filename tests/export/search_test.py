@@ -37,9 +37,27 @@ def test_an_image_of_the_catalogue_finds_itself_first(bundle, queries, capsys):
         assert len(result["neighbours"]) == 5
         first = result["neighbours"][0]
         assert (first["id"], first["class"]) == (name, name.split("/")[0])
-        assert first["score"] == pytest.approx(1, abs=1e-5)
+        assert first["score"] == pytest.approx(1, abs=2e-5)
         scores = [neighbour["score"] for neighbour in result["neighbours"]]
         assert scores == sorted(scores, reverse=True)
+
+
+def test_says_what_is_a_match_and_what_is_not_in_the_catalogue(
+    bundle, queries, capsys, tmp_path
+):
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    known, unknown = found([bundle, queries[0], tmp_path / "noise.png"], capsys)
+    assert known["no_match"] is False and known["neighbours"][0]["match"] is True
+    opened = device.open_bundle(bundle)
+    for result in (known, unknown):
+        scores = np.array([n["score"] for n in result["neighbours"]], np.float32)
+        assert [n["match"] for n in result["neighbours"]] == opened.match(
+            scores
+        ).tolist()
+    assert unknown["no_match"] is True
+    program.main([bundle, str(tmp_path / "noise.png")])
+    assert "not in the catalogue" in capsys.readouterr().out
 
 
 def test_flags_choose_how_many_and_by_what(bundle, queries, capsys):
@@ -108,12 +126,14 @@ def test_prints_plain_lines_where_rich_is_missing(bundle, queries, capsys, monke
     assert program.main([bundle, queries[0], "--k", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == queries[0]
-    assert lines[1].split() == ["1", "1.0000", "pattern03/15.png"] and len(lines) == 3
+    assert lines[1].split() == ["1", "1.0000", "yes", "pattern03/15.png"]
+    assert len(lines) == 3
 
 
 def test_a_small_catalogue_gives_what_it_has(queries, capsys, monkeypatch):
     opened = device.open_bundle(tiny_embedder.bundle())
     opened.ids, opened.rows = opened.ids[:3], opened.rows[:3]
+    del opened.manifest["search"]
     monkeypatch.setattr(device, "open_bundle", lambda *args: opened)
     (result,) = found(["bundle", queries[0]], capsys)
     assert len(result["neighbours"]) == 3

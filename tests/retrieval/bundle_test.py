@@ -12,7 +12,7 @@ from keras_distill import device, metrics, tflite
 from keras_distill.device.nearest import nearest
 from keras_distill.device.scann_folder import ScannFolder
 from keras_distill.retrieval import bundle as writer
-from keras_distill.retrieval import write_bundle
+from keras_distill.retrieval import catalogue_part, search_model, write_bundle
 from keras_distill.version import __version__
 from tests import tiny_embedder
 
@@ -102,6 +102,62 @@ def test_the_catalogue_is_embedded_by_the_int8_file(manifest):
         assert manifest["catalogue"]["scann_recall_at_10"] > 0.98
 
 
+def test_the_search_file_is_there_with_what_was_measured_of_it(manifest):
+    facts = manifest["search"]
+    model = (tiny_embedder.bundle() / "search.tflite").read_bytes()
+    assert facts["file"] == "search.tflite" and facts["bytes"] == len(model)
+    assert facts["signature"] == "search" and facts["model"] == "int8"
+    assert facts["outputs"] == {
+        "ids": {"dtype": "int32", "shape": [1, 10]},
+        "scores": {"dtype": "float32", "shape": [1, 10]},
+        "embedding": {"dtype": "float32", "shape": [1, 16]},
+    }
+    assert facts["kind"] == "two_stage" and facts["recall"] >= 0.999
+    # The two bytes of each number, and hardly more than the network.
+    assert len(model) < manifest["models"]["int8"]["bytes"] + 2 * 120 * 16 + 8000
+
+
+def test_thresholds_of_both_networks_are_there_side_by_side(manifest):
+    thresholds = manifest["thresholds"]
+    assert thresholds["false_match_rate"] == 0.01
+    models = thresholds["models"]
+    assert set(models) == {"int8", "float32", "float_catalogue"}
+    for found in models.values():
+        assert found["match"]["true_count"] == 24 * 5 * 4
+        assert found["match"]["false_count"] == 120 * 115
+        assert found["no_match"]["true_count"] == 120
+        assert found["match"]["false_rate"] <= 0.01
+    # What is accepted is what the device's own scores say.
+    opened = device.open_bundle(tiny_embedder.bundle())
+    images, labels = tiny_embedder.images()
+    scores, rows = opened.nearest(images, 10)
+    others = labels[rows] != labels[:, None]
+    assert np.sum(opened.match(scores) & others) <= 0.01 * 120 * 115
+
+
+def test_a_catalogue_too_small_for_thresholds_says_so_unless_they_are_asked_for(
+    at_once, tmp_path
+):
+    few = tiny_embedder.catalogue().subset(range(40))
+    manifest = write(tmp_path / "a", catalogue=few)
+    assert manifest["thresholds"]["models"] == {}
+    assert "at least 100 queries" in manifest["thresholds"]["refused"]
+    with pytest.raises(ValueError, match="0.01 needs at least 100 queries.*40"):
+        write(tmp_path / "b", catalogue=few, false_match_rate=0.01)
+    assert not (tmp_path / "b").exists()
+    manifest = write(tmp_path / "b", catalogue=few, false_match_rate=0.05)
+    assert manifest["thresholds"]["false_match_rate"] == 0.05
+
+
+def test_a_search_file_that_does_not_find_enough_is_not_written(
+    at_once, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(search_model, "search_recall", lambda *_: 0.9)
+    with pytest.raises(tflite.VerificationError, match="0.999.*0.9000") as caught:
+        write(tmp_path / "out")
+    assert caught.value.check == "search" and not list(tmp_path.iterdir())
+
+
 def test_the_golden_file_holds_images_with_their_neighbours(manifest):
     opened = device.open_bundle(tiny_embedder.bundle())
     with np.load(opened.path / "golden.npz", allow_pickle=False) as file:
@@ -116,8 +172,9 @@ def test_the_golden_file_holds_images_with_their_neighbours(manifest):
 
 def test_without_scann_the_rows_are_there_for_numpy(at_once, monkeypatch, tmp_path):
     monkeypatch.setattr(writer, "has_scann", lambda: False)
+    monkeypatch.setattr(catalogue_part, "has_scann", lambda: False)
     manifest = write(tmp_path / "out")
-    assert manifest["catalogue"]["searchers"] == ["numpy"]
+    assert manifest["catalogue"]["searchers"] == ["numpy", "tflite"]
     assert "scann" not in manifest["written_by"]
     opened = device.open_bundle(tmp_path / "out")
     images, _ = tiny_embedder.images()
@@ -158,6 +215,7 @@ def test_every_stage_is_in_the_manifest_with_its_figures(manifest):
     section = manifest["retrieval"]
     stages = {stage["name"]: stage for stage in section["stages"]}
     names = ["Keras", "float32", "int8", "float32 among int8"]
+    names += ["int8, rows of search.tflite"]
     scann = "scann" in manifest["catalogue"]["searchers"]
     assert list(stages) == names + (["int8, ScaNN"] if scann else [])
     assert (section["queries"], section["max_drop"]) == (120, 0.5)
@@ -232,7 +290,7 @@ def test_a_full_disk_leaves_what_was_there(at_once, monkeypatch, tmp_path):
 
     out = shutil.copytree(tiny_embedder.bundle(), tmp_path / "out")
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    monkeypatch.setattr(writer.np, "savez", full)
+    monkeypatch.setattr(catalogue_part.np, "savez", full)
     with pytest.raises(OSError, match="No space left"):
         write(out, overwrite=True)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before

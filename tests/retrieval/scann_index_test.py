@@ -3,7 +3,13 @@ import pytest
 
 from keras_distill.device.scann_folder import ScannFolder
 from keras_distill.retrieval import build_index, exact_search
-from keras_distill.retrieval.scann_index import index_kind, unit_rows
+from keras_distill.retrieval.scann_index import (
+    REORDERED,
+    SHARES,
+    index_kind,
+    index_recall,
+    unit_rows,
+)
 
 rng = np.random.default_rng(0)
 
@@ -40,6 +46,63 @@ def test_a_tree_finds_nearly_all_of_it(tmp_path):
     np.testing.assert_allclose(
         scores, np.einsum("qd,qkd->qk", queries, rows[indices]), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("recall", [0.8, 0.95, 0.99])
+def test_as_few_partitions_are_searched_as_find_the_recall_asked_for(tmp_path, recall):
+    rows, queries = unit(5000), unit(200)
+    index = build_index(rows, tmp_path, "tree", recall, queries)
+    settings = index.settings
+    assert settings["recall"] >= recall and settings["queries"] == 200
+    _, true = exact_search(queries, rows, 10)
+
+    def measured(leaves, reorder):
+        _, found = index.search(queries, 10, leaves, reorder)
+        pairs = zip(found, true, strict=True)
+        return np.mean([len({*a} & {*b}) / 10 for a, b in pairs])
+
+    leaves, reorder = settings["leaves_to_search"], settings["reorder"]
+    assert measured(leaves, reorder) == pytest.approx(settings["recall"])
+    # The next cheaper ones are not enough.
+    fewer = [
+        n for n in (round(s * settings["leaves"]) for s in SHARES) if 0 < n < leaves
+    ]
+    assert not fewer or measured(max(fewer), REORDERED[-1]) < recall
+    fewer = [n for n in REORDERED if n < reorder]
+    assert not fewer or measured(leaves, max(fewer)) < recall
+
+
+def test_a_higher_recall_costs_more_partitions(tmp_path):
+    rows, queries = unit(5000), unit(200)
+    searched = [
+        build_index(rows, tmp_path / str(recall), "tree", recall, queries).settings
+        for recall in (0.8, 0.995)
+    ]
+    assert searched[0]["leaves_to_search"] < searched[1]["leaves_to_search"]
+
+
+def test_without_queries_each_row_is_left_out_of_what_it_finds(tmp_path):
+    rows = unit(3000)
+    index = build_index(rows, tmp_path, "tree", 0.9)
+    own = np.unique(np.linspace(0, 2999, 500).round().astype(int))
+    _, true = exact_search(rows[own], rows, 11)
+    _, found = index.search(rows[own], 11)
+    right = [
+        len({*a[a != i][:10]} & {*b[b != i][:10]}) / 10
+        for a, b, i in zip(found, true, own, strict=True)
+    ]
+    assert index.settings["recall"] == pytest.approx(np.mean(right))
+    assert index_recall(index.search, rows) == index.settings["recall"]
+
+
+def test_a_recall_that_no_tree_reaches_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_distill.retrieval.scann_index.REORDERED", (10,))
+    rows = np.random.default_rng(0).normal(size=(2000, 64))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    with pytest.raises(
+        ValueError, match="all 89 partitions must find 1.0.*Received: 0"
+    ):
+        build_index(rows, tmp_path, "tree", 1.0)
 
 
 @pytest.mark.parametrize("kind", ["brute_force", "tree"])
@@ -90,6 +153,9 @@ def test_large_catalogues_get_a_tree():
 def test_refuses_and_says_what_it_got(tmp_path):
     with pytest.raises(ValueError, match="'brute_force', 'tree' or None.*kind='ah'"):
         build_index(unit(9), tmp_path, "ah")
+    for recall in (0, 1.01):
+        with pytest.raises(ValueError, match=rf"\(0, 1\].*recall={recall}"):
+            build_index(unit(9), tmp_path, recall=recall)
     with pytest.raises(ValueError, match=r"at least 256.*shape=\(9, 16\)"):
         build_index(unit(9), tmp_path, "tree")
     rows = unit(9)
