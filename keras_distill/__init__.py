@@ -12,6 +12,7 @@ from keras_distill.version import __version__
 _SUBPACKAGES = (
     "callbacks",
     "data",
+    "detection",
     "device",
     "layers",
     "losses",

@@ -9,7 +9,7 @@ import keras
 import pytest
 
 import keras_distill as kd
-from keras_distill import layers, losses, methods
+from keras_distill import detection, layers, losses, methods
 from keras_distill.models.group_embedder import GroupEmbedder
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -47,7 +47,18 @@ def ddl():
     return kd.DDL(*networks, floor=0.2, leave_one_out=True, centroids="unit")
 
 
+def detectors():
+    pyramid = kd.models.pyramid((32, 64, 3), (4, 4, 4, 4), width=4)
+    scored = {"least_score": 0.1, "overlap": 0.4, "limit": 9, "name": "other"}
+    scored["rescale"] = (1.0, 0.0)
+    yield kd.models.RetinaNet(pyramid, 2, 4, 1, 2.0, **scored)
+    yield kd.models.FasterRCNN(pyramid, 2, 4, 2.0, 9, 8, 32, seed=3, **scored)
+    yield detection.MultilevelRoIAlign({"P3": 8, "P4": 16}, 50, 5, 3, dtype="float64")
+    yield detection.Proposals((32, 64, 3), {"P3": 8}, 4.0, (1.0,), 50, 9, 0.6, seed=3)
+
+
 EXAMPLES = [
+    *detectors(),
     ddl(),
     distiller(),
     group_embedder(),

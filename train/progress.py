@@ -37,7 +37,7 @@ class EpochLine(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         line = f"epoch {epoch + 1}/{self.params['epochs']}  loss {logs['loss']:.4f}"
-        for name in ("val_recall_at_1", "val_map_at_r"):
+        for name in ("val_recall_at_1", "val_map_at_r", "val_ap", "val_ap50"):
             if name in logs:
                 line += f"  {name} {logs[name]:.4f}"
         rate = self.images / logs["seconds"]

@@ -11,7 +11,7 @@ def load(path):
     """
     import keras
 
-    from keras_distill import distiller, layers  # noqa: F401, they are registered
+    from keras_distill import distiller, layers, models  # noqa: F401, registered
 
     path = pathlib.Path(path)
     if path.is_dir():

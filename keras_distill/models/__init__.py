@@ -1,9 +1,23 @@
-"""Networks for images and groups of them: small ones, or any `keras.applications`."""
+"""Networks for images, groups of them and what is in them."""
 
 from keras_distill.models.classifier import classifier
+from keras_distill.models.detector import Detector
 from keras_distill.models.embedder import embedder
+from keras_distill.models.faster_rcnn import FasterRCNN
 from keras_distill.models.group_embedder import group_embedder
+from keras_distill.models.pyramid import pyramid
+from keras_distill.models.retinanet import RetinaNet
 from keras_distill.models.scorer import scorer
 from keras_distill.models.tap import tap
 
-__all__ = ["classifier", "embedder", "group_embedder", "scorer", "tap"]
+__all__ = [
+    "Detector",
+    "FasterRCNN",
+    "RetinaNet",
+    "classifier",
+    "embedder",
+    "group_embedder",
+    "pyramid",
+    "scorer",
+    "tap",
+]

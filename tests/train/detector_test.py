@@ -1,0 +1,166 @@
+"""The program: what a run leaves, what it refuses, and that it goes on."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+from tests.models.tiny_detectors import pictures
+from train import detector, evaluate
+
+SHORT = ["--image-size", "64", "96", "--epochs", "3", "--batch-size", "4"]
+SHORT += ["--role", "student", "--measure-every", "2"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """16 images to train on, one of them broken, and 6 to measure on."""
+    root = tmp_path_factory.mktemp("data")
+    content = {"classes": ["square", "bar"], "images": []}
+    for split, count in (("train", 16), ("test", 6)):
+        boxes = pictures(count, seed=count)
+        pixels = boxes.images.read(range(count))
+        for row in range(count):
+            name = f"{split}{row}.png"
+            Image.fromarray(pixels[row]).save(root / name)
+            content["images"].append(
+                {
+                    "file": name,
+                    "split": split,
+                    "boxes": boxes.boxes[row].tolist(),
+                    "labels": boxes.labels[row].tolist(),
+                }
+            )
+    content["images"][0]["boxes"].append([5, 5, 5, 9])
+    content["images"][0]["labels"].append(0)
+    (root / "train3.png").write_bytes(b"no image")
+    (root / "annotations.json").write_text(json.dumps(content))
+    return root
+
+
+# The program, and a Ctrl-C that comes just when the first epoch has been told of.
+INTERRUPTED = """
+import os, signal
+from keras_distill import command_line
+from train import detector, progress
+
+class Interrupting(progress.EpochLine):
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        if epoch == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+progress.EpochLine = Interrupting
+command_line.run(detector.main)
+"""
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    """A run that was interrupted after its first epoch and gone on with."""
+    out = tmp_path_factory.mktemp("runs") / "student"
+    arguments = ["--data", str(folder), "--detector", "retinanet", *SHORT]
+    arguments += ["--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "--resume goes on" in done.stderr and not (out / "metrics.json").exists()
+    with pytest.warns(UserWarning, match="left out"):
+        detector.main([*arguments, "--resume"])
+    return out, arguments
+
+
+def test_a_run_leaves_its_files_and_its_figures(run, folder, capsys):
+    out, arguments = run
+    assert {path.name for path in out.iterdir()} == {
+        "student.keras", "recipe.json", "metrics.json", "history.csv",
+        "detections.png", "tensorboard",
+    }  # fmt: skip
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["last"]["epoch"] == 3 and metrics["training"]["images"] == 36
+    assert metrics["skipped_images"] == 1 and metrics["dropped_boxes"] == 1
+    report = metrics["last"]["evaluation"]
+    assert 0 <= report["ap"] <= report["ap50"] <= 1
+    assert report["ap_large"] is None  # No box has 96 pixels.
+    assert set(report["classes"]) == {"square", "bar"}
+    with open(out / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert {"loss", "class_loss", "box_loss", "val_ap50", "seconds"} <= set(rows[0])
+    assert float(rows[2]["val_ap"]) == pytest.approx(report["ap"], abs=1e-6)
+    assert np.asarray(Image.open(out / "detections.png")).std() > 0
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert recipe["data"]["class_names"] == ["square", "bar"]
+    assert recipe["data"]["train"]["images"] == 15
+    detector.main([*arguments, "--resume"])
+    said = capsys.readouterr().out
+    assert "The run is finished" in said and "AP50" in said
+    assert "1 unusable images skipped, 1 boxes without area dropped" in said
+
+
+def test_a_finished_run_is_not_replaced_unless_it_is_said(run):
+    with pytest.raises(ValueError, match="There is a run already"):
+        detector.main(run[1])
+    with pytest.raises(ValueError, match="Received: another epochs"):
+        detector.main([*run[1], "--resume", "--epochs", "9"])
+
+
+def test_a_detector_is_measured_again_by_evaluate(run, folder, capsys):
+    out, _ = run
+    with pytest.warns(UserWarning, match="left out"):
+        evaluate.main([str(out), "--data", str(folder), "--json"])
+    again = json.loads(capsys.readouterr().out)
+    report = json.loads((out / "metrics.json").read_text())["last"]["evaluation"]
+    assert again["ap50"] == pytest.approx(report["ap50"], abs=1e-6)
+    assert again["images"] == 6
+    with pytest.raises(ValueError, match="are of embedders.*a RetinaNet"):
+        evaluate.main([str(out), "--data", str(folder), "--classes", "all"])
+
+
+def refuse(arguments, folder, out, message, error=ValueError):
+    base = ["--data", str(folder), "--detector", "retinanet", "--out", str(out)]
+    with pytest.raises(error, match=message):
+        detector.main([*base, *SHORT, *arguments])
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--epochs", "0"], "--epochs must be at least 1"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--image-size", "60", "96"], "two multiples of 32.*Received: 60 96"),
+        (["--learning-rate", "0"], "--learning-rate must be positive"),
+        (["--weight-decay", "-1"], "--weight-decay must not be negative"),
+        (["--role", "teacher", "--teacher", "x"], "A teacher is trained alone"),
+        (["--method-options", "a=1"], "learns from a teacher.*Received: a=1"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused_at_once(
+    arguments, message, folder, tmp_path
+):
+    refuse(arguments, folder, tmp_path / "out", message)
+
+
+def test_what_is_not_there_is_refused(run, folder, tmp_path):
+    out = tmp_path / "out"
+    refuse(["--teacher", "nowhere"], folder, out, "no model here", FileNotFoundError)
+    refuse(["--data", "nowhere"], folder, out, "existing folder", FileNotFoundError)
+    with pytest.warns(UserWarning, match="left out"):
+        refuse(["--batch-size", "99"], folder, out, "between 1 and the 15 images")
+    refuse(
+        ["--start", str(run[0]), "--detector", "faster_rcnn"],
+        folder,
+        out,
+        "must be a FasterRCNN.*a RetinaNet",
+    )
