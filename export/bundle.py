@@ -63,6 +63,7 @@ def main(argv=None):
             runtimes=args.runtime,
             false_match_rate=args.false_match_rate,
             index_recall=args.recall,
+            task_library=args.task_library,
             progress=progress,
         )
     if args.json:
@@ -74,6 +75,7 @@ def main(argv=None):
             "search",
             "thresholds",
             "group",
+            "task_library",
         )
         result = {name: manifest[name] for name in names if name in manifest}
         print(json.dumps({"bundle": str(args.out), **result}, indent=2))
@@ -238,6 +240,11 @@ def _parser():
         type=float,
         metavar="RATE",
         help="of what is accepted as a match (0.01, where the catalogue supports it)",
+    )
+    add(
+        "--task-library",
+        action="store_true",
+        help="also task_searcher.tflite, for the ImageSearcher of Android",
     )
     add("--overwrite", action="store_true", help="replace the bundle in --out")
     add("--json", action="store_true", help="print the figures as JSON")

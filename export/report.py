@@ -60,6 +60,8 @@ def show(out, manifest):
     )
     if "group" in manifest:
         _show_group(console, manifest["group"])
+    if "task_library" in manifest:
+        _show_task_library(console, manifest["task_library"])
     for name, facts in manifest["files"].items():
         console.print(f"{facts['bytes']:>12,}  {out / name}", highlight=False)
 
@@ -92,6 +94,22 @@ def _show_group(console, group):
         f"Scores in [0, 1] against Keras, on images of which some are spoilt. Of a "
         f"group a device embeds: {kept}.",
         style="dim",
+    )
+
+
+def _show_task_library(console, section):
+    index = section["index"]
+    looks = (
+        "every search looks at every row"
+        if index["kind"] == "brute_force"
+        else f"a search looks into {index['searched']} of {index['partitions']} parts"
+    )
+    console.print(
+        f"{section['file']}, for the Task Library: {looks}; of the ten nearest it "
+        f"finds {100 * section['recall_at_10']:.2f} %, its scores are off by at most "
+        f"{section['score_difference']:.1e}, its embeddings by "
+        f"{section['embedding_difference']:g}.",
+        highlight=False,
     )
 
 

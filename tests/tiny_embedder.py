@@ -72,8 +72,13 @@ def catalogue():
 
 @functools.cache
 def bundle():
-    """A bundle of the student, as a temporary folder; copy it to change it."""
+    """A bundle of the student with all its parts but a scorer's, as a temporary folder.
+
+    Copy it to change it.
+    """
     folder = pathlib.Path(tempfile.mkdtemp(prefix="keras_distill_test_"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    write_bundle(folder / "bundle", student(), calibration(), catalogue())
+    write_bundle(
+        folder / "bundle", student(), calibration(), catalogue(), task_library=True
+    )
     return folder / "bundle"

@@ -3,20 +3,33 @@
 from keras_distill.retrieval.bundle import write_bundle
 from keras_distill.retrieval.exact_search import exact_search
 from keras_distill.retrieval.neighbour_grid import neighbour_grid
+from keras_distill.retrieval.partition import partition
 from keras_distill.retrieval.retrieval_budget import RetrievalBudget
 from keras_distill.retrieval.scann_index import build_index
 from keras_distill.retrieval.search_model import SearchModel, build_search_model
+from keras_distill.retrieval.task_index import (
+    Partitions,
+    TaskIndex,
+    write_task_index,
+)
+from keras_distill.retrieval.task_searcher import TaskSearcher, task_searcher
 from keras_distill.retrieval.thresholds import Threshold, Thresholds, calibrate
 
 __all__ = [
+    "Partitions",
     "RetrievalBudget",
     "SearchModel",
     "Threshold",
     "Thresholds",
+    "TaskIndex",
+    "TaskSearcher",
     "build_index",
     "build_search_model",
     "calibrate",
     "exact_search",
     "neighbour_grid",
+    "partition",
+    "task_searcher",
     "write_bundle",
+    "write_task_index",
 ]

@@ -32,7 +32,9 @@ from keras_distill.retrieval.retrieval_budget import (
 from keras_distill.retrieval.row_codes import row_codes
 from keras_distill.retrieval.runtime_stage import check_runtimes, embed_elsewhere
 from keras_distill.retrieval.spread import spread
+from keras_distill.retrieval.task_searcher import check_task_library, task_searcher
 from keras_distill.retrieval.thumbnails import write_thumbnails
+from keras_distill.tflite.convert import embedder_of
 from keras_distill.tflite.from_keras import keras_rows
 from keras_distill.version import __version__
 
@@ -67,6 +69,7 @@ def write_bundle(
     thumbnails=True,
     false_match_rate=None,
     index_recall=0.99,
+    task_library=False,
     progress=None,
 ):
     """Exports an embedder and its catalogue as a folder that a device opens.
@@ -138,6 +141,9 @@ def write_bundle(
             thresholds; the manifest says why. Defaults to `None`.
         index_recall: Float in (0, 1], the part of the ten nearest that an index which
             is a tree has to find, see `build_index`. Defaults to `0.99`.
+        task_library: Whether there is `task_searcher.tflite` too: the int8 file with
+            the catalogue inside, for Android's Task Library, see `task_searcher`.
+            Defaults to `False`.
         progress: Function `(what, done, total)` called as the work goes on.
 
     Returns:
@@ -171,6 +177,8 @@ def write_bundle(
     check_runtimes(runtimes)
     options = {"keep": keep, "rescale_above": rescale_above, "threshold": threshold}
     check_group_options(scorer, catalogue.image_shape, degradation, options)
+    if task_library:
+        check_task_library(catalogue, embedder_of(student).output_shape[1])
     report = progress or (lambda what, done, total: None)
     if held_out is None:
         held_out = catalogue.read(spread(len(catalogue), MOST_HELD_OUT))
@@ -270,6 +278,19 @@ def write_bundle(
         if group is not None:
             group.write(folder)
             manifest["group"] = group.section
+        if task_library:
+            report("Indexing for the Task Library", 0, 1)
+            searcher = task_searcher(
+                models["int8"],
+                rows["int8"],
+                catalogue.ids,
+                held_out[:GOLDEN_IMAGES],
+                index,
+                index_recall,
+                student.name,
+            )
+            manifest["task_library"] = searcher.write(folder)
+            report("Indexing for the Task Library", 1, 1)
         manifest["files"] = _files(folder)
         page = report_page(manifest, catalogue, budget.worst("int8", WORST_QUERIES))
         atomic.write_text(folder / PAGE, page)
@@ -312,7 +333,11 @@ def _converted(student, calibration, report):
     models = {}
     for i, mode in enumerate(FILES):
         report("Converting", i, len(FILES))
-        models[mode] = tflite.convert(student, mode, calibration)
+        models[mode] = tflite.add_metadata(
+            tflite.convert(student, mode, calibration),
+            student.name,
+            f"Embeds an image as a row of length one. Trunk in {mode}.",
+        )
     report("Converting", len(FILES), len(FILES))
     return models
 

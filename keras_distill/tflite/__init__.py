@@ -1,5 +1,6 @@
 """From Keras to .tflite files, and proof that they are the same networks."""
 
+from keras_distill.tflite.colour_input import with_colour_input
 from keras_distill.tflite.convert import INPUT, MODES, OUTPUT, SIGNATURE, convert
 from keras_distill.tflite.convert_scorer import (
     SCORE,
@@ -7,6 +8,7 @@ from keras_distill.tflite.convert_scorer import (
     SCORER_MODES,
     convert_scorer,
 )
+from keras_distill.tflite.metadata import add_metadata, read_files, read_metadata
 from keras_distill.tflite.verification_error import VerificationError
 from keras_distill.tflite.verify import CHECKS, verify
 from keras_distill.tflite.verify_scorer import SCORER_CHECKS, verify_scorer
@@ -22,8 +24,12 @@ __all__ = [
     "SCORE_SIGNATURE",
     "SIGNATURE",
     "VerificationError",
+    "add_metadata",
     "convert",
     "convert_scorer",
+    "read_files",
+    "read_metadata",
     "verify",
     "verify_scorer",
+    "with_colour_input",
 ]

@@ -26,6 +26,7 @@ NEWEST_VERSION = {
     "ELU": 1,
     "EXP": 2,
     "EXPAND_DIMS": 1,
+    "FLOOR": 1,
     "FULLY_CONNECTED": 10,
     "GATHER": 6,
     "GELU": 2,
