@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from export import bundle as program
+from export import report
 from keras_distill import data as kd_data
 from keras_distill import device, retrieval
 from tests import tiny_embedder
@@ -183,3 +184,22 @@ def test_a_catalogue_that_does_not_exist_is_refused(finished_run, tmp_path):
     with pytest.raises(FileNotFoundError, match="'nothing'"):
         program.main([str(finished_run), "--out", str(out), "--catalogue", "nothing"])
     assert not out.exists()
+
+
+def test_a_file_for_the_task_library_is_written_when_asked(finished_run, asked):
+    program.main([str(finished_run), "--out", "bundles/a"])
+    assert asked["task_library"] is False
+    program.main([str(finished_run), "--out", "bundles/a", "--task-library"])
+    assert asked["task_library"] is True
+
+
+def test_the_report_says_what_the_task_library_gets(capsys):
+    manifest = json.loads((tiny_embedder.bundle() / "manifest.json").read_text())
+    report.show(tiny_embedder.bundle(), manifest)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "task_searcher.tflite, for the Task Library: every search looks at" in said
+    assert "of the ten nearest it finds 100.00 %" in said
+    manifest["task_library"]["index"].update(kind="tree", searched=3, partitions=9)
+    report.show(tiny_embedder.bundle(), manifest)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a search looks into 3 of 9 parts" in said

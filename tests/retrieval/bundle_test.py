@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 
 from keras_distill import device, metrics, tflite
+from keras_distill.data.image_set import ImageSet
 from keras_distill.device.nearest import nearest
 from keras_distill.device.scann_folder import ScannFolder
+from keras_distill.retrieval import (
+    TaskIndex,
+    catalogue_part,
+    search_model,
+    write_bundle,
+)
 from keras_distill.retrieval import bundle as writer
-from keras_distill.retrieval import catalogue_part, search_model, write_bundle
 from keras_distill.version import __version__
 from tests import tiny_embedder
 
@@ -339,3 +345,46 @@ def test_thumbnails_and_synonyms_are_for_those_who_look(manifest, at_once, tmp_p
     assert not (tmp_path / "a" / "thumbnails").exists()
     assert device.open_bundle(tmp_path / "a").synonyms == some.synonyms
     assert device.open_bundle(tiny_embedder.bundle()).synonyms == {}
+
+
+def test_the_searcher_of_the_task_library_is_a_part_like_the_others(manifest):
+    section = manifest["task_library"]
+    model = (tiny_embedder.bundle() / section["file"]).read_bytes()
+    assert section["file"] == "task_searcher.tflite"
+    assert manifest["files"][section["file"]]["bytes"] == section["bytes"]
+    assert section["embedding_difference"] == 0 and section["recall_at_10"] == 1
+    opened = device.open_bundle(tiny_embedder.bundle())
+    (index,) = tflite.read_files(model).values()
+    index = TaskIndex(index)
+    assert index.ids == list(opened.ids)
+    np.testing.assert_array_equal(index.rows, opened.rows)
+    images, _ = tiny_embedder.images()
+    found = device.Embedder(model).embed(images.repeat(3, axis=-1))
+    np.testing.assert_array_equal(found, opened.rows)
+
+
+def test_without_asking_there_is_no_searcher_of_the_task_library(at_once, tmp_path):
+    manifest = write(tmp_path / "out")
+    assert "task_library" not in manifest
+    assert not (tmp_path / "out" / "task_searcher.tflite").exists()
+
+
+def test_ids_that_the_task_library_cannot_hold_are_refused_at_first(
+    monkeypatch, tmp_path
+):
+    monkeypatch.delattr(tflite, "convert")
+    images, labels = tiny_embedder.images()
+    ids = [f"{row}" for row in range(119)] + ["\udcff.png"]
+    catalogue = ImageSet(images, labels, ids=ids)
+    with pytest.raises(ValueError, match=r"written as UTF-8.*udcff.png"):
+        write(tmp_path / "out", catalogue=catalogue, task_library=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_both_embedders_say_what_they_take_and_give(manifest):
+    for facts in manifest["models"].values():
+        model = (tiny_embedder.bundle() / facts["file"]).read_bytes()
+        found = tflite.read_metadata(model)
+        assert found["name"] == tiny_embedder.student().name
+        (graph,) = found["subgraph_metadata"]
+        assert graph["input_tensor_metadata"][0]["stats"]["max"] == [255.0]
