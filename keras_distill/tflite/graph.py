@@ -140,7 +140,7 @@ def parse(model):
         model: Bytes of the file.
 
     Raises:
-        ValueError: If they are not the bytes of a .tflite.
+        ValueError: If they are not the bytes of a .tflite, or cut off or damaged.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
@@ -150,10 +150,16 @@ def parse(model):
             "Expected the bytes of a .tflite, which carry the mark 'TFL3'. "
             f"Received: {len(model)} bytes that begin with {model[:8]!r}"
         )
-    parsed = flatbuffer_utils.read_model_from_bytearray(model)
-    for buffer in parsed.buffers:
-        if buffer.data is not None and not isinstance(buffer.data, np.ndarray):
-            buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
+    try:
+        parsed = flatbuffer_utils.read_model_from_bytearray(model)
+        for buffer in parsed.buffers:
+            if buffer.data is not None and not isinstance(buffer.data, np.ndarray):
+                buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
+    except Exception as error:  # whatever unpacking nonsense comes to
+        raise ValueError(
+            f"The .tflite is damaged ({type(error).__name__}: {error}). "
+            f"Received: {len(model)} bytes"
+        ) from error
     return parsed
 
 

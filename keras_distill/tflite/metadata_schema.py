@@ -6,25 +6,17 @@ A table is a dictionary of its fields, as in `{"name": "image", "stats": {"max":
 is not here the place is kept, and it is passed over when read.
 """
 
-import flatbuffers
 import numpy as np
-from flatbuffers import encode, number_types, packer, table
 
 IDENTIFIER = b"M001"
 ROOT = "ModelMetadata"
 COLOR_SPACES = {"unknown": 0, "rgb": 1, "grayscale": 2}
 FILE_TYPES = {"unknown": 0, "descriptions": 1, "scann_index": 6}
 
-# What a field holds: a scalar by its flatbuffer type, `str`, the name of a table, or
-# a list of one of these. `None` is a field that is not read. A field's place in the
-# tuple is its place in the schema, and must never change.
-_INT8, _INT32, _UINT8, _UINT32, _FLOAT = (
-    number_types.Int8Flags,
-    number_types.Int32Flags,
-    number_types.Uint8Flags,
-    number_types.Uint32Flags,
-    number_types.Float32Flags,
-)
+# What a field holds: a scalar by its type, in lower case, `str`, the name of a table,
+# or a list of one of these. `None` is a field that is not read. A field's place in
+# the tuple is its place in the schema, and must never change.
+SCALARS = ("int8", "uint8", "uint32", "float32")
 TABLES = {
     "ModelMetadata": (
         ("name", str),
@@ -52,14 +44,14 @@ TABLES = {
         ("associated_files", ["AssociatedFile"]),
     ),
     # A union is two fields: which table it is, and the table.
-    "Content": (("type", _UINT8), ("properties", "Properties"), ("range", None)),
+    "Content": (("type", "uint8"), ("properties", "Properties"), ("range", None)),
     "FeatureProperties": (),
-    "ImageProperties": (("color_space", _INT8), ("default_size", "ImageSize")),
-    "ImageSize": (("width", _UINT32), ("height", _UINT32)),
-    "ProcessUnit": (("type", _UINT8), ("options", "Options")),
-    "NormalizationOptions": (("mean", [_FLOAT]), ("std", [_FLOAT])),
-    "Stats": (("max", [_FLOAT]), ("min", [_FLOAT])),
-    "AssociatedFile": (("name", str), ("description", str), ("type", _INT8)),
+    "ImageProperties": (("color_space", "int8"), ("default_size", "ImageSize")),
+    "ImageSize": (("width", "uint32"), ("height", "uint32")),
+    "ProcessUnit": (("type", "uint8"), ("options", "Options")),
+    "NormalizationOptions": (("mean", ["float32"]), ("std", ["float32"])),
+    "Stats": (("max", ["float32"]), ("min", ["float32"])),
+    "AssociatedFile": (("name", str), ("description", str), ("type", "int8")),
 }
 # The table that a union holds, by the type beside it.
 UNIONS = {
@@ -80,6 +72,8 @@ def encode_metadata(metadata):
     Raises:
         ValueError: If there is a field that the schema has not.
     """
+    import flatbuffers
+
     builder = flatbuffers.Builder(1024)
     builder.Finish(_write_table(builder, ROOT, metadata), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
@@ -97,6 +91,8 @@ def decode_metadata(data):
     Raises:
         ValueError: If these are not the bytes of metadata.
     """
+    from flatbuffers import encode, packer, table
+
     data = bytes(data)
     if data[4:8] != IDENTIFIER:
         raise ValueError(
@@ -130,8 +126,8 @@ def _write_table(builder, name, fields):
         values[field] = (kind, _written(builder, kind, value))
     builder.StartObject(len(places))
     for field, (kind, value) in values.items():
-        if isinstance(kind, type) and kind is not str:
-            builder.PrependSlot(kind, places[field], value, 0)
+        if kind in SCALARS:
+            builder.PrependSlot(_flags(kind), places[field], value, 0)
         else:
             builder.PrependUOffsetTRelativeSlot(places[field], value, 0)
     return builder.EndObject()
@@ -141,12 +137,12 @@ def _written(builder, kind, value):
     """The scalar itself, or the offset at which all else has been written."""
     if kind is str:
         return builder.CreateString(value)
+    if kind in SCALARS:
+        return int(value)
     if isinstance(kind, str):
         return _write_table(builder, kind, value)
-    if isinstance(kind, type):
-        return int(value)
     (item,) = kind
-    if item is _FLOAT:
+    if item == "float32":
         return builder.CreateNumpyVector(np.asarray(value, "<f4"))
     offsets = [_written(builder, item, one) for one in value]
     builder.StartVector(4, len(offsets), 4)
@@ -173,12 +169,18 @@ def _read_table(buffer, name):
 def _read(buffer, kind, at):
     if kind is str:
         return buffer.String(at).decode()
+    if kind in SCALARS:
+        return buffer.Get(_flags(kind), at)
     if isinstance(kind, str):
-        inner = table.Table(buffer.Bytes, buffer.Indirect(at))
-        return _read_table(inner, kind)
-    if isinstance(kind, type):
-        return buffer.Get(kind, at)
+        return _read_table(type(buffer)(buffer.Bytes, buffer.Indirect(at)), kind)
     (item,) = kind
-    start = at + buffer.Get(number_types.UOffsetTFlags, at)
-    count = buffer.Get(number_types.UOffsetTFlags, start)
+    start = buffer.Indirect(at)
+    count = buffer.Get(_flags("uint32"), start)
     return [_read(buffer, item, start + 4 + 4 * i) for i in range(count)]
+
+
+def _flags(kind):
+    """A scalar's type as the library has it."""
+    from flatbuffers import number_types
+
+    return getattr(number_types, f"{kind.title()}Flags")

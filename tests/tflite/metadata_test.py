@@ -107,6 +107,15 @@ def test_refuses_what_takes_no_uint8_image():
         add_metadata(model, "x")
 
 
+@pytest.mark.parametrize("length", [8, 12, 200, 5000])
+def test_refuses_a_file_that_is_cut_off(length):
+    # A flatbuffer is read from its end: what is left refers to what is gone.
+    model = tiny_embedder.converted()[:length]
+    for read in (read_metadata, lambda some: add_metadata(some, "x")):
+        with pytest.raises(ValueError, match=f"is damaged.*Received: {length} bytes"):
+            read(model)
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "a\\b", "a\0"])
 def test_refuses_names_of_files_that_are_paths(name):
     with pytest.raises(ValueError, match="one without folders. Received: "):
