@@ -58,7 +58,7 @@ def train(args, arguments, resume):
     teacher = None if args.teacher is None else _loaded(args.teacher, args)
     boxes, evaluation = _data(args, teacher)
     student = _student(args, boxes)
-    model, options = _model(args, student, teacher, boxes)
+    model, options = _model(args, student, teacher)
     record = Record(args.out, None, resume)
     batches = kd.data.box_batches(
         boxes,
@@ -153,18 +153,30 @@ def _loaded(path, args):
     return model
 
 
-def _model(args, student, teacher, boxes):
+def _model(args, student, teacher):
     """What `fit` trains, and the options of its method."""
     options = methods.options(args.method_options)
     if teacher is None:
         return student, None
     if args.method == "global_knowledge":
-        options = {"num_classes": len(boxes.class_names), **options}
-        reduction = "sum" if args.detector == "retinanet" else "mean"
-        options.setdefault("level_reduction", reduction)
+        options = {**_global_knowledge(args, student, teacher), **options}
     terms = methods.make(args.method, options, teacher=True)
     distiller = kd.Distiller(student, methods=terms, teacher=teacher)
     return distiller, methods.with_defaults(args.method, options)
+
+
+def _global_knowledge(args, student, teacher):
+    """What the method has to be told of these detectors."""
+    one_stage = args.detector == "retinanet"
+    return {
+        "num_classes": student.num_classes,
+        "student_layer": student.pyramid.name,
+        "teacher_layer": teacher.pyramid.name,
+        "soft_labels": "class_logits" if one_stage else "classify",
+        # The authors' rules: of one stage and of two; and of images of 800 pixels.
+        "level_reduction": "sum" if one_stage else "mean",
+        "level_base": 56.0 * min(student.image_shape[:2]) / 800,
+    }
 
 
 def _fit(args, model, batches, evaluation, record, an_epoch):

@@ -5,6 +5,8 @@ Pillow is needed to read image files, ScaNN can be used if it is installed.
 
 from keras_distill.device.bundle import SEARCHERS, Bundle, open_bundle
 from keras_distill.device.bundle_error import BundleError
+from keras_distill.device.detections import detections
+from keras_distill.device.detector import Detector
 from keras_distill.device.embedder import Embedder
 from keras_distill.device.fit_ink import fit_ink
 from keras_distill.device.group import Group, GroupNeighbours
@@ -19,12 +21,14 @@ __all__ = [
     "SEARCHERS",
     "Bundle",
     "BundleError",
+    "Detector",
     "Embedder",
     "Group",
     "GroupNeighbours",
     "Scorer",
     "Searcher",
     "fit_ink",
+    "detections",
     "group_weights",
     "open_bundle",
     "read_image",

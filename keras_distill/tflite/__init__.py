@@ -2,6 +2,7 @@
 
 from keras_distill.tflite.colour_input import with_colour_input
 from keras_distill.tflite.convert import INPUT, MODES, OUTPUT, SIGNATURE, convert
+from keras_distill.tflite.convert_detector import DETECT_SIGNATURE, convert_detector
 from keras_distill.tflite.convert_scorer import (
     SCORE,
     SCORE_SIGNATURE,
@@ -15,6 +16,7 @@ from keras_distill.tflite.verify_scorer import SCORER_CHECKS, verify_scorer
 
 __all__ = [
     "CHECKS",
+    "DETECT_SIGNATURE",
     "INPUT",
     "MODES",
     "OUTPUT",
@@ -26,6 +28,7 @@ __all__ = [
     "VerificationError",
     "add_metadata",
     "convert",
+    "convert_detector",
     "convert_scorer",
     "read_files",
     "read_metadata",

@@ -23,7 +23,8 @@ def from_keras(network, mode, calibration, signature, output, float_head=False):
         mode: One of `MODES`.
         calibration: uint8 array `(count, height, width, channels)`, for `"int8"`.
         signature: String, the name of the only signature.
-        output: String, the name of its only output; its input is `INPUT`.
+        output: String, the name of its only output; None where the network gives a
+            dictionary of outputs, which keep their names. Its input is `INPUT`.
         float_head: See `quantize_trunk`.
 
     Returns:
@@ -136,7 +137,8 @@ def _convert_float(network, image_shape, signature, output, half):
     import tensorflow as tf
 
     def endpoint(image):
-        return {output: network(tf.cast(image, tf.float32), training=False)}
+        given = network(tf.cast(image, tf.float32), training=False)
+        return given if output is None else {output: given}
 
     image = tf.TensorSpec((1, *image_shape), tf.uint8, name=INPUT)
     archive = keras.export.ExportArchive()

@@ -1,0 +1,102 @@
+"""Images to boxes with a .tflite file and an interpreter, nothing else."""
+
+import numpy as np
+
+from keras_distill.device.detections import detections
+from keras_distill.device.quiet import without_chatter
+from keras_distill.device.runtime import find_runtime
+
+OUTPUTS = ("class_logits", "box_deltas")
+
+
+class Detector:
+    """Runs a .tflite of `tflite.convert_detector`, and makes boxes of what it gives.
+
+    Args:
+        model: Bytes of the file: one input `uint8[1, height, width, channels]`, two
+            outputs `float32[1, A, classes]` and `float32[1, A, 4]`.
+        anchors: `(A, 4)`: those of the detector that was converted.
+        runtime: `"ai-edge-litert"`, `"tflite-runtime"`, or None for the first of them
+            that is installed.
+        threads: Positive integer.
+        **options: `least_score`, `overlap`, `limit` and `candidates`, see
+            `detections`.
+
+    Attributes:
+        image_shape: `(height, width, channels)`.
+        num_classes: Integer.
+
+    Raises:
+        ValueError: If the file cannot be run or has other inputs and outputs, or
+            anchors are not as many as it has outputs.
+        ImportError: If the runtime is not installed.
+    """
+
+    def __init__(self, model, anchors, runtime=None, threads=1, **options):
+        if not isinstance(threads, int) or threads < 1:
+            raise ValueError(
+                f"`threads` must be a positive integer. Received: threads={threads!r}"
+            )
+        self.runtime = find_runtime(runtime)
+        try:
+            with without_chatter():
+                self._interpreter = self.runtime.interpreter(
+                    model_content=bytes(model), num_threads=threads
+                )
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.runtime.name} {self.runtime.version} cannot run this model: "
+                f"{error}"
+            ) from error
+        self.anchors, self.options = np.asarray(anchors, np.float32), options
+        # By their names: the order of the outputs in a file is not certain.
+        signatures = self._interpreter.get_signature_list()
+        outputs = {d["index"]: d for d in self._interpreter.get_output_details()}
+        (image,) = self._interpreter.get_input_details() or [{}]
+        found = [(d["dtype"].__name__, d["shape"].tolist()) for d in outputs.values()]
+        if sorted(signatures.get("detect", {}).get("outputs", ())) != sorted(OUTPUTS):
+            raise ValueError(
+                f"The model must have the signature detect, with {', '.join(OUTPUTS)}. "
+                f"Received: signatures={signatures}"
+            )
+        count = len(self.anchors)
+        if any(shape[:2] != [1, count] for _, shape in found):
+            raise ValueError(
+                f"The model must give logits and offsets of {count} anchors. "
+                f"Received: outputs {found}"
+            )
+        self._run = self._interpreter.get_signature_runner("detect")
+        self.image_shape = tuple(int(n) for n in image["shape"][1:])
+        self.num_classes = self.raw(np.zeros(self.image_shape, np.uint8))[0].shape[-1]
+
+    def raw(self, image):
+        """The outputs of the network: `(A, classes)` logits and `(A, 4)` deltas.
+
+        Args:
+            image: uint8 array of `image_shape`, as `read_letterboxed` gives it.
+
+        Raises:
+            ValueError: If it has another shape or dtype.
+        """
+        image = np.asarray(image)
+        if image.shape != self.image_shape or image.dtype != np.uint8:
+            raise ValueError(
+                f"An image must be uint8 of shape {self.image_shape}. "
+                f"Received: shape={image.shape}, dtype={image.dtype}"
+            )
+        given = self._run(image=image[None])
+        return tuple(given[name][0] for name in OUTPUTS)
+
+    def detect(self, image):
+        """What is found in an image, see `detections`.
+
+        Args:
+            image: As for `raw`.
+
+        Returns:
+            `(boxes (n, 4), scores (n,), labels (n,))`, boxes in pixels of `image`.
+        """
+        logits, deltas = self.raw(image)
+        size = self.image_shape[:2]
+        return detections(logits, deltas, self.anchors, size, **self.options)
