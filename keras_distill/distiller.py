@@ -11,7 +11,7 @@ from keras_distill.loss_weights import shared_out
 from keras_distill.methods.criterion_weights import CriterionWeights
 from keras_distill.methods.keras_distillation import KerasDistillation
 from keras_distill.methods.method import Batch, Method, Views
-from keras_distill.models.tap import OUTPUT, tap
+from keras_distill.models.tap import OUTPUT, shapes_of, tap
 from keras_distill.models.teacher_view import TeacherView
 
 
@@ -31,8 +31,8 @@ class Distiller(keras.Model):
     normalisation has to be synchronised for that).
 
     Args:
-        student: A built `keras.Model` from images to embeddings. Methods that read
-            inner layers need it functional or sequential.
+        student: A built `keras.Model` from images to embeddings, or a detector. Methods
+            that read inner layers need it functional or sequential.
         methods: List of `keras_distill.methods.Method` or of
             `keras.distillation.DistillationLoss`, or one of these. May be empty: then
             this is the way to train a loss that has weights of its own.
@@ -53,7 +53,14 @@ class Distiller(keras.Model):
     `fit` takes as targets what the loss takes, or a dictionary that holds it under
     `"label"`; methods see the whole dictionary.
 
-    Logs hold `loss` (the total), `base_loss` (the loss of `compile` alone, in full)
+    A student that computes its loss itself, as detectors do, is compiled with what it
+    needs for that, and the distiller without a loss: where the student's class defines
+    `compute_loss`, that is called with the images, all targets and the student's
+    outputs of the step. Its own metrics are logged. On several replicas such a student
+    is refused.
+
+    Logs hold `loss` (the total), `base_loss` (the loss of `compile` alone, in full,
+    or the student's own)
     and each term of each method, without its weight.
 
     Raises:
@@ -121,7 +128,8 @@ class Distiller(keras.Model):
 
     def _view_student(self):
         paths = _unique(method.student_layers for method in self.methods)
-        if self.methods and len(getattr(self.student, "outputs", ())) > 1:
+        reads = any(method.needs_embedding for method in self.methods)
+        if reads and len(getattr(self.student, "outputs", ())) > 1:
             paths = _unique([paths, ["embedding"]])
         return tap(self.student, paths) if paths else None
 
@@ -170,12 +178,15 @@ class Distiller(keras.Model):
         shapes = {}
         if self._student_view() is not None:
             outputs = self._student_view().output
-            shapes = {path: x.shape for path, x in outputs.items() if path != OUTPUT}
+            shapes = {
+                path: shapes_of(x) for path, x in outputs.items() if path != OUTPUT
+            }
         shapes[OUTPUT] = shapes.get("embedding", _output_shape(self.student))
         for method in self.methods:
             if not method.built:
                 method.build(shapes)
-        self._dim = shapes[OUTPUT][-1]
+        shape = shapes[OUTPUT]
+        self._dim = shape[-1] if isinstance(shape, tuple) else None
         self.built = True
 
     def call(self, inputs, training=None):
@@ -195,21 +206,18 @@ class Distiller(keras.Model):
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """The loss of `compile`, the student's regularisers, and every term."""
-        views = self._views(x, y_pred, training)
+        views = self._views(x, y, y_pred, training)
         rows = {method.name: method.rows(views) for method in self.methods}
         # Only what similarities need crosses replicas: rows, not feature maps.
         targets, outputs, sample_weight, embeddings, rows = replicas.gather(
             (y, y_pred, sample_weight, views.embeddings, rows)
         )
-        labels = label_range.checked(fields.labels(targets, y_pred), self.loss)
-        if self._compile_loss is None and not self.losses and self.methods:
-            total = ops.zeros(())
+        if self._student_has_a_loss():
+            labels = targets
+            total = self._student_loss(x, targets, outputs, sample_weight, training)
         else:
-            replicas.refuse_scalars(self.loss, labels, outputs)
-            total = super().compute_loss(x, labels, outputs, sample_weight, training)
-            # A student in half precision whose layers add losses makes it half, too.
-            total = ops.cast(total, "float32")
-            self._track_base(total, ops.shape(embeddings)[0])
+            labels = label_range.checked(fields.labels(targets, y_pred), self.loss)
+            total = self._compiled_loss(x, labels, outputs, sample_weight, training)
         weights = fields.embedding_weights(sample_weight, self.student)
         for method in self.methods:
             batch = Batch(labels, targets, embeddings, rows[method.name], training)
@@ -223,7 +231,63 @@ class Distiller(keras.Model):
                     total += ops.cast(term.weight * value, "float32") / replicas.count()
         return total
 
-    def _views(self, x, y_pred, training):
+    def _compiled_loss(self, x, labels, outputs, sample_weight, training):
+        if self._compile_loss is None and not self.losses and self.methods:
+            return ops.zeros(())
+        replicas.refuse_scalars(self.loss, labels, outputs)
+        total = super().compute_loss(x, labels, outputs, sample_weight, training)
+        # A student in half precision whose layers add losses makes it half, too.
+        total = ops.cast(total, "float32")
+        self._track_base(total, outputs)
+        return total
+
+    def _student_has_a_loss(self):
+        """Whether the student's class says how its loss is computed."""
+        own = type(self.student).compute_loss is not keras.Model.compute_loss
+        return own and self._compile_loss is None
+
+    def _student_loss(self, x, targets, outputs, sample_weight, training):
+        """What the student computes itself, and what layers of methods add."""
+        images = fields.student_images(x, self.student)
+        loss = self.student.compute_loss(
+            x=images,
+            y=targets,
+            y_pred=outputs,
+            sample_weight=sample_weight,
+            training=training,
+        )
+        loss = ops.cast(loss, "float32")
+        added = sum(ops.cast(term, "float32") for term in self.student.losses)
+        base = loss - added
+        self._base_tracker.update_state(base, sample_weight=_batch_size(outputs))
+        others = [term for method in self.methods for term in method.losses]
+        others = sum(ops.cast(term, "float32") for term in others)
+        return self._base_share * base + added + others
+
+    @property
+    def metrics(self):
+        """With those that a student keeps which computes its loss itself."""
+        found = super().metrics
+        if hasattr(self, "student") and self._student_has_a_loss():
+            return [*found, *(m for m in self.student.metrics if m.name != "loss")]
+        return found
+
+    def views(self, inputs, targets=None, training=False, teacher=True):
+        """What student and teacher make of a batch: what methods read.
+
+        Args:
+            inputs: See `Distiller`.
+            targets: What the data set yields beside them.
+            training: Boolean.
+            teacher: Whether to ask the teacher as well.
+
+        Returns:
+            `methods.Views`.
+        """
+        output = self(inputs, training=training)
+        return self._views(inputs, targets, output, training, teacher)
+
+    def _views(self, x, y, y_pred, training, ask_teacher=True):
         """Student and teacher on this replica's images."""
         first = keras.tree.flatten(y_pred)[0]
         images = fields.student_images(x, self.student)
@@ -234,8 +298,8 @@ class Distiller(keras.Model):
             layers = self._student_view()(images)
         layers = layers or {}
         embeddings = layers.get("embedding", first)
-        teacher = self._ask_teacher(x, images)
-        return Views(embeddings, layers, *teacher, training, images)
+        teacher = self._ask_teacher(x, images) if ask_teacher else (None, {})
+        return Views(embeddings, layers, *teacher, training, images, y)
 
     def _ask_teacher(self, inputs, images):
         if not any(method.needs_teacher for method in self.methods):
@@ -260,13 +324,13 @@ class Distiller(keras.Model):
             )
         return view(given.get("teacher_image", images))
 
-    def _track_base(self, total, rows):
+    def _track_base(self, total, outputs):
         if self._compile_loss is None:
             return
         # Keras has divided both summands by the number of replicas.
         added = sum(ops.cast(loss, total.dtype) for loss in self.losses)
         base = (total * replicas.count() - added) / self._base_share
-        self._base_tracker.update_state(base, sample_weight=rows)
+        self._base_tracker.update_state(base, sample_weight=_batch_size(outputs))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(
@@ -283,9 +347,12 @@ class Distiller(keras.Model):
 
         Raises:
             ValueError: If a method cannot work with `loss`; or, under a strategy of
-                several replicas, if a loss is not a mean over the batch.
+                several replicas, if a loss is not a mean over the batch, or is computed
+                by the student itself.
         """
         replicas.refuse_sums(self.distribute_strategy, loss)
+        if loss is None:
+            replicas.refuse_own_loss(self.distribute_strategy, self.student)
         for method in self.methods:
             method.take_criterion(loss)
         criteria = keras.tree.flatten(loss)
@@ -328,6 +395,10 @@ class Distiller(keras.Model):
         given = [] if given is None else keras.tree.flatten(given)
         theirs = [callback for m in self.methods for callback in m.schedules()]
         needed = [callback for callback in theirs if not _is_there(callback, given)]
+        for callback in [*needed, *given]:
+            # Some callbacks look through the training data before an epoch.
+            if hasattr(callback, "will_train_on"):
+                callback.will_train_on(x, y)
         if isinstance(callbacks, keras.callbacks.CallbackList):
             for callback in needed:
                 callback.set_params(callbacks.params)
@@ -391,6 +462,10 @@ def _is_there(callback, given):
 
 def _unique(groups):
     return list(dict.fromkeys(path for group in groups for path in group))
+
+
+def _batch_size(outputs):
+    return ops.shape(keras.tree.flatten(outputs)[0])[0]
 
 
 def _output_shape(student):

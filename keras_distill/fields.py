@@ -38,14 +38,17 @@ def labels(targets, y_pred):
         y_pred: The student's output.
 
     Returns:
-        `targets` itself, or of a dictionary the field `"label"`, unless the student
-        has a dictionary of outputs, which the targets then match.
+        `targets` itself, or of a dictionary the field `"label"`. Where the student has
+        a dictionary of outputs, the fields that are named as these, if there are any.
 
     Raises:
         ValueError: If a dictionary lacks `"label"`.
     """
-    if not isinstance(targets, dict) or isinstance(y_pred, dict):
+    if not isinstance(targets, dict):
         return targets
+    if isinstance(y_pred, dict):
+        # More may ride along: boxes, for methods that look for instances.
+        return {name: targets[name] for name in y_pred if name in targets} or targets
     if "label" not in targets:
         raise ValueError(
             "A dictionary of targets must hold what the loss takes under 'label'. "

@@ -38,12 +38,14 @@ class Views:
         embeddings: `(local batch, dim)`, the student's output (of a student with
             several outputs, its layer `embedding`).
         layers: From each path in `Method.student_layers` to that layer's output, of
-            the same forward pass.
+            the same forward pass: a tensor, or the dictionary of maps of a pyramid.
         teacher: The teacher's output for the same images, without gradient; `None`
             for methods that need no teacher.
         teacher_layers: From each path in `Method.teacher_layers` to its output.
         training: Boolean.
         images: What the student was given in this step.
+        targets: What the data set yields beside the images of this replica: labels, or
+            a dictionary of fields, such as boxes. `None` where it yields nothing.
     """
 
     embeddings: typing.Any
@@ -52,6 +54,7 @@ class Views:
     teacher_layers: dict = dataclasses.field(default_factory=dict)
     training: bool = False
     images: typing.Any = None
+    targets: typing.Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +99,15 @@ class Method(keras.layers.Layer):
         base_weight: What the loss of `compile` is multiplied by: `1.0` unless the
             formula of the method shares it out.
         needs_teacher: Whether it learns from `Distiller(teacher=...)`.
+        needs_embedding: Whether it reads `embeddings`. A student of several outputs
+            then has to have a layer `embedding`; a detector has none.
         feature_layer: Path of the student's feature layer, set by the distiller.
     """
 
     term_names = ()
     base_weight = 1.0
     needs_teacher = False
+    needs_embedding = True
     feature_layer = "features"
 
     def __init__(self, **kwargs):
@@ -124,7 +130,8 @@ class Method(keras.layers.Layer):
 
         Args:
             shapes: From `"output"` (the embedding) and each of `student_layers` to
-                a shape with the batch axis, `(None, dim)`.
+                a shape with the batch axis, `(None, dim)`, or a dictionary of these
+                where the layer puts out several maps.
         """
         self.built = True
 

@@ -17,9 +17,10 @@ def tap(model, paths):
 
     Returns:
         A `keras.Model` with the inputs of `model` and a dictionary of outputs:
-        `"output"`, with the structure of the output of `model`, and one tensor under
-        each path. Weights and layers are those of `model`, so that training one
-        trains the other, and one call runs each layer once.
+        `"output"`, with the structure of the output of `model`, and under each path
+        what that layer puts out: a tensor, or a structure of them, as the dictionary
+        of maps of a feature pyramid. Weights and layers are those of `model`, so that
+        training one trains the other, and one call runs each layer once.
 
     Raises:
         ValueError: If `model` has no graph of layers to read (a subclassed model);
@@ -66,15 +67,16 @@ def layer_shape(model, path=None):
         path: As for `tap`; `None` for the output of the model.
 
     Returns:
-        Tuple with the batch axis, `(None, dim)`; `None` for the output of a
-        subclassed model, which does not know it.
+        Tuple with the batch axis, `(None, dim)`, or the structure of such tuples that
+        the layer puts out; `None` for the output of a subclassed model, which does
+        not know it.
 
     Raises:
         ValueError: As `tap`; or if the model has several outputs and no path says
             which is meant.
     """
     if path is not None:
-        return tuple(tap(model, [path]).output[path].shape)
+        return shapes_of(tap(model, [path]).output[path])
     try:
         shape = model.output_shape
     except AttributeError:
@@ -85,6 +87,11 @@ def layer_shape(model, path=None):
             f"Received: output_shape={shape}"
         )
     return shape
+
+
+def shapes_of(outputs):
+    """The shape of a tensor, or of each in a structure, as tuples."""
+    return keras.tree.map_structure(lambda x: tuple(x.shape), outputs)
 
 
 def layer_paths(model, prefix=""):
