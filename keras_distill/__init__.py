@@ -26,6 +26,7 @@ _SUBPACKAGES = (
 _CLASSES = {
     "DDL": "keras_distill.ddl",
     "Distiller": "keras_distill.distiller",
+    "GlobalKnowledge": "keras_distill.methods",
     "OBDSD": "keras_distill.methods",
     "PAD": "keras_distill.methods",
     "S2SD": "keras_distill.methods",

@@ -170,6 +170,7 @@ def _global_knowledge(args, student, teacher):
     one_stage = args.detector == "retinanet"
     return {
         "num_classes": student.num_classes,
+        "instances": "boxes",
         "student_layer": student.pyramid.name,
         "teacher_layer": teacher.pyramid.name,
         "soft_labels": "class_logits" if one_stage else "classify",

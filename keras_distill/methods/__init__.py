@@ -9,6 +9,10 @@ from keras_distill.methods.attention_transfer import (
 )
 from keras_distill.methods.feature_cosine import FeatureCosine as FeatureCosine
 from keras_distill.methods.feature_l2 import FeatureL2 as FeatureL2
+from keras_distill.methods.global_knowledge import GlobalKnowledge as GlobalKnowledge
+from keras_distill.methods.instance_soft_targets import (
+    InstanceSoftTargets as InstanceSoftTargets,
+)
 from keras_distill.methods.keras_distillation import (
     KerasDistillation as KerasDistillation,
 )
@@ -18,6 +22,7 @@ from keras_distill.methods.method import Term as Term
 from keras_distill.methods.method import Views as Views
 from keras_distill.methods.obd_sd import OBDSD as OBDSD
 from keras_distill.methods.pad import PAD as PAD
+from keras_distill.methods.pyramid_imitation import PyramidImitation as PyramidImitation
 from keras_distill.methods.relational import RelationalKL as RelationalKL
 from keras_distill.methods.rkd_angle import RKDAngle as RKDAngle
 from keras_distill.methods.rkd_distance import RKDDistance as RKDDistance

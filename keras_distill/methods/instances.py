@@ -133,16 +133,17 @@ def clip_boxes(boxes, height, width):
 
     Args:
         boxes: `(..., 4)`.
-        height: Number, of the image.
-        width: Number.
+        height: Number, of the image, or a scalar tensor.
+        width: The same.
 
     Returns:
         Float32 `(..., 4)`.
     """
     boxes = ops.cast(ops.convert_to_tensor(boxes), "float32")
     x1, y1, x2, y2 = ops.unstack(boxes, 4, axis=-1)
-    xs = [ops.clip(x, 0.0, float(width)) for x in (x1, x2)]
-    ys = [ops.clip(y, 0.0, float(height)) for y in (y1, y2)]
+    height, width = ops.cast(height, "float32"), ops.cast(width, "float32")
+    xs = [ops.clip(x, 0.0, width) for x in (x1, x2)]
+    ys = [ops.clip(y, 0.0, height) for y in (y1, y2)]
     return ops.stack([xs[0], ys[0], xs[1], ys[1]], axis=-1)
 
 
@@ -152,14 +153,16 @@ def instances(boxes, labels, classes, mask=None):
     Args:
         boxes: `(..., 4)`, clipped to the image.
         labels: Integers `(...)`; padding has a negative one.
-        classes: Integer, how many there are.
+        classes: Integer, how many there are, or `None` for no limit.
         mask: Boolean `(...)`, or `None`.
 
     Returns:
         Boolean `(...)`.
     """
     area = ops.logical_and(boxes[..., 2] > boxes[..., 0], boxes[..., 3] > boxes[..., 1])
-    known = ops.logical_and(labels >= 0, labels < classes)
+    known = labels >= 0
+    if classes is not None:
+        known = ops.logical_and(known, labels < classes)
     found = ops.logical_and(area, known)
     return found if mask is None else ops.logical_and(found, ops.cast(mask, "bool"))
 

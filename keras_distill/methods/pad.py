@@ -10,7 +10,6 @@ import keras
 from keras import ops
 
 from keras_distill import ranges
-from keras_distill.methods.compared_widths import widths
 from keras_distill.methods.method import Method, Term
 from keras_distill.methods.teacher_term import TeacherTerm, restored, row_means
 from keras_distill.methods.uncertainty_figures import (
@@ -250,6 +249,10 @@ class PAD(Method):
         )
 
     @property
+    def needs_embedding(self):
+        return self.term.needs_embedding
+
+    @property
     def per_dim(self):
         """Whether there is a log-variance for each dimension."""
         return self.term.per_dim and self.variance != "per_sample"
@@ -279,7 +282,7 @@ class PAD(Method):
     def build(self, shapes):
         if not self.term.built:  # A loaded one is.
             self.term.build(shapes)
-        channels, width = widths(self.term, shapes)
+        channels, width = self.term.widths(shapes)
         if self.head_layer is not None:
             shape = shapes[self.head_layer]
             if len(shape) != 2:

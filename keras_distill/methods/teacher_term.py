@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from keras_distill import ranges
+from keras_distill.methods.compared_widths import widths
 from keras_distill.methods.method import Method, Term
 from keras_distill.models.tap import layer_shape
 
@@ -184,6 +185,17 @@ class TeacherTerm(Method):
         """
         distance = self.distance(rows["teacher"], rows["student"])
         return Comparison(distance, rows["student"] if self.per_dim else None)
+
+    def widths(self, shapes):
+        """Channels of `features` and width of `distance`, as `compare` returns them.
+
+        `PAD` builds its head by them. Of a term with one distance a sample the second
+        may be any integer.
+
+        Args:
+            shapes: As for `build`.
+        """
+        return widths(self, shapes)
 
     def terms(self, batch):
         distance, _, mask = self.compare(batch.rows)
