@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from keras_distill import device, tflite
 from keras_distill.retrieval import Partitions, TaskIndex, partition, write_task_index
 from tests import tiny_embedder
+from tests.device import environments
 from tests.device.environments import environment, run
 
 MEDIAPIPE = """
@@ -244,3 +246,16 @@ def test_our_index_is_that_of_their_builder_byte_for_byte(parts, searched, tmp_p
     run(python, "-c", BUILDER, tmp_path / "given.npz", tmp_path / "theirs")
     theirs = (tmp_path / "theirs").read_bytes()
     assert write_task_index(rows, names, made, "made by nobody") == theirs
+
+
+def test_a_library_of_the_system_that_is_missing_is_named(monkeypatch):
+    program = "raise OSError('libusb-1.0.so.0: cannot open shared object file')"
+    wanted = {"tflite-support": (program, "libusb-1.0-0")}
+    monkeypatch.setattr(environments, "LOADS", wanted)
+    with pytest.raises(
+        pytest.skip.Exception, match="apt-get install libusb-1.0-0: OSE"
+    ):
+        environments._loaded("tflite-support", sys.executable)
+    wanted["tflite-support"] = ("import a_module_that_is_not_there", "libusb-1.0-0")
+    with pytest.raises(AssertionError, match="ModuleNotFoundError"):
+        environments._loaded("tflite-support", sys.executable)
