@@ -38,6 +38,10 @@ demo: demo-begin $(QUERIES)/.made $(DEVICE_INSTALLED)
 	@echo '# What came of it'
 	$(VENV) -m train.report $(RUN)
 	$(VENV) -m export.report $(BUNDLE)
+	@echo
+	@echo '# Draw, and the same files find it, in a browser. Its runtime comes from npm, once.'
+	@echo npm ci --omit=dev --prefix export/demonstration/page
+	@echo $(VENV) -m export.demo $(BUNDLE)
 
 demo-begin: $(INSTALLED)
 	@test ! -e $(RUN)/metrics.json \

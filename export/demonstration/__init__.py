@@ -1,0 +1,1 @@
+"""The page of `export.demo`, and how it is served or written."""

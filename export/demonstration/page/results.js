@@ -1,0 +1,100 @@
+// Lists of what was found, and whether it is in the catalogue at all.
+
+/**
+ * Fills a list with neighbours.
+ *
+ * @param {HTMLOListElement} list
+ * @param bundle the `Bundle`.
+ * @param neighbours `[{index, score}]`.
+ * @param copied called with a character that is clicked; without it, nothing is clickable.
+ */
+export function showResults(list, bundle, neighbours, copied = null) {
+  const limit = threshold(bundle, "match") ?? -Infinity;
+  list.replaceChildren(
+    ...neighbours.map(({ index, score }) => {
+      const item = bundle.item(index);
+      const clickable = copied && item.character;
+      const box = element(clickable ? "button" : "div", "result");
+      box.classList.toggle("weak", score < limit);
+      const thumbnail = bundle.thumbnail(index);
+      if (thumbnail) {
+        const picture = element("span", "thumb");
+        Object.assign(picture.style, thumbnail);
+        box.append(picture);
+      }
+      box.append(item.character ? characterText(item) : plainText(item), bar(score));
+      if (clickable) {
+        box.type = "button";
+        box.title = `Copy ${item.character}`;
+        box.setAttribute(
+          "aria-label",
+          `${item.name}, ${item.code}, score ${score.toFixed(3)}: copy`,
+        );
+        box.onclick = () => copied(item.character);
+      }
+      const entry = document.createElement("li");
+      entry.dataset.index = index;
+      entry.append(box);
+      return entry;
+    }),
+  );
+}
+
+/** `{text, none}`: whether the nearest item is near enough, in words. */
+export function verdict(bundle, neighbours) {
+  const limit = threshold(bundle, "no_match");
+  if (limit === undefined) {
+    return { text: "Nearest, however far: this bundle has no calibrated threshold.", none: false };
+  }
+  const score = neighbours[0].score.toFixed(3);
+  const none = neighbours[0].score < limit;
+  const text = none
+    ? `Not in the catalogue, as far as can be told: the nearest scores ${score}, below the ` +
+      `threshold of ${limit.toFixed(3)}.`
+    : `In the catalogue: the nearest scores ${score}, the threshold is ${limit.toFixed(3)}.`;
+  return { text, none };
+}
+
+/** A calibrated threshold of the int8 network, or undefined where the bundle has none. */
+function threshold(bundle, name) {
+  return bundle.manifest.thresholds?.models?.int8?.[name].threshold;
+}
+
+/** The answers as a screen reader says them. */
+export function words(bundle, neighbours) {
+  const names = neighbours.slice(0, 3).map(({ index }) => bundle.item(index).name);
+  return `Nearest: ${names.join("; ")}.`;
+}
+
+function characterText({ character, code, name, synonyms }) {
+  const text = element("span", "text");
+  text.append(element("span", "letter", character), element("span", "code", code));
+  text.append(element("span", "label", name.toLowerCase()));
+  if (synonyms.length) {
+    const others = synonyms.slice(0, 6).map((other) => other.character);
+    const also = element("span", "also", `looks like ${others.join(" ")}`);
+    also.title = synonyms.map((other) => `${other.code} ${other.name}`).join("\n");
+    text.append(also);
+  }
+  return text;
+}
+
+function plainText({ id, name }) {
+  const text = element("span", "text");
+  text.append(element("span", "label", name), element("span", "id", id));
+  return text;
+}
+
+function bar(score) {
+  const result = element("span", "score");
+  result.append(element("span", "", score.toFixed(3)));
+  result.style.setProperty("--share", `${100 * Math.min(1, Math.max(0, score))}%`);
+  return result;
+}
+
+export function element(tag, name, text = "") {
+  const result = document.createElement(tag);
+  if (name) result.className = name;
+  result.textContent = text;
+  return result;
+}
