@@ -64,6 +64,7 @@ def main(argv=None):
             false_match_rate=args.false_match_rate,
             index_recall=args.recall,
             task_library=args.task_library,
+            neighbours=args.neighbours,
             progress=progress,
         )
     if args.json:
@@ -234,6 +235,13 @@ def _parser():
         type=float,
         default=0.99,
         help="of a large catalogue's index, in its ten nearest (%(default)s)",
+    )
+    add(
+        "--neighbours",
+        type=int,
+        default=10,
+        metavar="K",
+        help="that search.tflite gives (%(default)s)",
     )
     add(
         "--false-match-rate",

@@ -70,6 +70,7 @@ def write_bundle(
     false_match_rate=None,
     index_recall=0.99,
     task_library=False,
+    neighbours=10,
     progress=None,
 ):
     """Exports an embedder and its catalogue as a folder that a device opens.
@@ -144,6 +145,7 @@ def write_bundle(
         task_library: Whether there is `task_searcher.tflite` too: the int8 file with
             the catalogue inside, for Android's Task Library, see `task_searcher`.
             Defaults to `False`.
+        neighbours: Positive integer, how many the search file gives. Defaults to `10`.
         progress: Function `(what, done, total)` called as the work goes on.
 
     Returns:
@@ -238,7 +240,9 @@ def write_bundle(
         written = write_catalogue(
             folder, _names(catalogue), rows["int8"], queries, index, index_recall
         )
-        searched = write_search(folder, models["int8"], rows["int8"], queries)
+        searched = write_search(
+            folder, models["int8"], rows["int8"], queries, neighbours
+        )
         _add_search_stages(budget, folder, written, rows["int8"])
         manifest = {
             "format_version": FORMAT_VERSION,

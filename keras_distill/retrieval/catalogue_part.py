@@ -15,7 +15,7 @@ from keras_distill.retrieval.scann_index import (
     index_recall,
 )
 from keras_distill.retrieval.search_graph import OUTPUTS, SIGNATURE
-from keras_distill.retrieval.search_model import build_search_model
+from keras_distill.retrieval.search_model import NEIGHBOURS, build_search_model
 from keras_distill.retrieval.spread import spread
 from keras_distill.retrieval.thresholds import calibrate
 
@@ -67,13 +67,14 @@ def write_catalogue(folder, names, rows, queries, kind=None, recall=RECALL):
     return found
 
 
-def write_search(folder, model, rows, queries):
+def write_search(folder, model, rows, queries, k=NEIGHBOURS):
     """Writes the file that embeds an image and searches the catalogue.
 
     Args:
         folder, rows: See `write_catalogue`.
         model: Bytes of the int8 file.
         queries: float32 array `(Q, dim)`, embeddings to measure it with.
+        k: Integer, how many neighbours it gives. Defaults to `10`.
 
     Returns:
         Dictionary, what the manifest says of it.
@@ -81,7 +82,7 @@ def write_search(folder, model, rows, queries):
     Raises:
         VerificationError: See `build_search_model`.
     """
-    search = build_search_model(model, rows, queries)
+    search = build_search_model(model, rows, queries, k=k)
     (folder / SEARCH).write_bytes(search.model)
     k, dim = search.facts["k"], rows.shape[1]
     kinds = zip(OUTPUTS, ("int32", "float32", "float32"), (k, k, dim), strict=True)

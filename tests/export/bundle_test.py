@@ -87,7 +87,10 @@ def test_the_whole_data_set_may_be_the_catalogue(finished_run, asked, data):
     program.main(command)
     assert len(asked["catalogue"]) == 120 and asked["thumbnails"] is True
     assert asked["recipe"]["export"] == {"whole": True}
-    program.main([*command, "--per-class", "2", "--no-thumbnails"])
+    assert asked["neighbours"] == 10
+    flags = ["--no-thumbnails", "--neighbours", "40"]
+    program.main([*command, "--per-class", "2", *flags])
+    assert asked["neighbours"] == 40
     labels = asked["catalogue"].labels.tolist()
     assert labels == sorted([*range(24)] * 2) and asked["thumbnails"] is False
     assert asked["catalogue"].ids[:4] == (

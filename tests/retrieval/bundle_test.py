@@ -340,8 +340,8 @@ def test_thumbnails_and_synonyms_are_for_those_who_look(manifest, at_once, tmp_p
     assert "thumbnails/0000.png" in manifest["files"]
     some = tiny_embedder.catalogue().subset(range(4))
     some.synonyms = {"pattern00": ("nothing", "noughts")}
-    without = write(tmp_path / "a", catalogue=some, thumbnails=False)
-    assert "thumbnails" not in without
+    without = write(tmp_path / "a", catalogue=some, thumbnails=False, neighbours=2)
+    assert "thumbnails" not in without and without["search"]["k"] == 2
     assert not (tmp_path / "a" / "thumbnails").exists()
     assert device.open_bundle(tmp_path / "a").synonyms == some.synonyms
     assert device.open_bundle(tiny_embedder.bundle()).synonyms == {}

@@ -12,7 +12,10 @@ import { showResults, verdict, words } from "./results.js";
 import { startRuntime } from "./runtime.js";
 
 const $ = (id) => document.getElementById(id);
-const SAMPLES = 8;
+const SAMPLES = 6;
+const TIMES = 15;
+const embeddingTimes = [];
+const searchTimes = [];
 
 let bundle, pad, panels, group;
 let asked = 0; // queries so far: an answer to an older one is not shown
@@ -30,10 +33,11 @@ async function main() {
   panels = new Panels(bundle);
   group = bundle.scorer && new Group(bundle);
   listen();
-  $("main").hidden = false;
   const pictures = await golden();
   showSamples(pictures);
   await showBadge(pictures);
+  // Last, so that nothing moves under a pen that is drawing already.
+  $("main").hidden = false;
   document.documentElement.dataset.ready = "true";
 }
 
@@ -118,6 +122,7 @@ function askDrawing() {
   const pixels = bundle.areCharacters
     ? fittedInk(picture, bundle.shape)
     : fitted(picture, bundle.shape);
+  if (pixels === null) return forget(); // all of it lies beyond the edge
   guarded(() => ask(pixels));
 }
 
@@ -128,8 +133,8 @@ async function ask(pixels) {
   if (turn !== asked) return;
   hideFault();
   paintPixels($("seen"), pixels, bundle.shape);
-  $("embedding-time").textContent = time(found.embeddingTime);
-  $("search-time").textContent = time(found.searchTime);
+  $("embedding-time").textContent = time(embeddingTimes, found.embeddingTime);
+  $("search-time").textContent = time(searchTimes, found.searchTime);
   showResults($("results"), bundle, found.neighbours, copied);
   const judged = verdict(bundle, found.neighbours);
   $("verdict").textContent = judged.text;
@@ -211,8 +216,12 @@ async function showBadge(pictures) {
       `${found.difference.toFixed(3)}`;
 }
 
-function time(milliseconds) {
-  return `${milliseconds.toPrecision(2)} ms`;
+/** Adds a time to the last ones; returns their median, in words. */
+function time(times, milliseconds) {
+  times.push(milliseconds);
+  if (times.length > TIMES) times.shift();
+  const middle = [...times].sort((a, b) => a - b)[times.length >> 1];
+  return `${middle < 0.01 ? "< 0.01" : middle.toPrecision(2)} ms`;
 }
 
 async function guarded(work) {

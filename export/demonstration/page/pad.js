@@ -115,12 +115,16 @@ export class Pad {
     const { context, canvas, cursor } = this;
     context.fillStyle = "white";
     context.fillRect(0, 0, canvas.width, canvas.height);
-    Object.assign(context, { strokeStyle: "black", lineWidth: PEN });
+    Object.assign(context, { strokeStyle: "black", fillStyle: "black", lineWidth: PEN });
     Object.assign(context, { lineCap: "round", lineJoin: "round" });
     for (const [first, ...others] of this.strokes) {
+      // A line without length leaves nothing on a canvas: its first point is a dot.
+      context.beginPath();
+      context.arc(...first, PEN / 2, 0, 2 * Math.PI);
+      context.fill();
       context.beginPath();
       context.moveTo(...first);
-      for (const place of others.length ? others : [first]) context.lineTo(...place);
+      for (const place of others) context.lineTo(...place);
       context.stroke();
     }
     if (!withCursor || !cursor) return;

@@ -40,11 +40,22 @@ export function showResults(list, bundle, neighbours, copied = null) {
   );
 }
 
+// A threshold that refuses most of what is in the catalogue says nothing.
+const USEFUL = 0.5;
+
 /** `{text, none}`: whether the nearest item is near enough, in words. */
 export function verdict(bundle, neighbours) {
   const limit = threshold(bundle, "no_match");
   if (limit === undefined) {
     return { text: "Nearest, however far: this bundle has no calibrated threshold.", none: false };
+  }
+  const { false_match_rate: rate, models } = bundle.manifest.thresholds;
+  const accepted = models.int8.no_match.true_rate;
+  if (accepted < USEFUL) {
+    const text =
+      "Nearest, however far: these items are so alike that no score tells what is not among " +
+      `them (at ${percent(rate)} false matches, ${percent(accepted)} of what is would be accepted).`;
+    return { text, none: false };
   }
   const score = neighbours[0].score.toFixed(3);
   const none = neighbours[0].score < limit;
@@ -83,6 +94,10 @@ function plainText({ id, name }) {
   const text = element("span", "text");
   text.append(element("span", "label", name), element("span", "id", id));
   return text;
+}
+
+function percent(part) {
+  return `${Math.round(100 * part)} %`;
 }
 
 function bar(score) {

@@ -50,6 +50,15 @@ def test_a_drawing_is_cut_out_as_python_cuts_it_out(page):
     np.testing.assert_array_equal(np.reshape(seen, (32, 32, 1)), expected)
 
 
+def test_a_dot_is_a_drawing_and_no_fault_on_the_way_to_a_line(page):
+    page.click(target="#clear")
+    page.draw(target="#pad", strokes=[[[0.4, 0.4]]])
+    page.until(code="document.querySelectorAll('#results li').length > 1")
+    faults = [line for line in page.log() if line.startswith("error: Error")]
+    assert faults == []
+    page.click(target="#clear")
+
+
 def test_each_character_comes_once_with_its_name_and_code_point(page):
     page.evaluate(code="document.querySelector('#samples button').click()")
     page.until(code="document.querySelector('.letter')?.textContent == 'A'")
