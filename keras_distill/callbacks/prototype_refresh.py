@@ -78,7 +78,8 @@ class PrototypeRefresh(keras.callbacks.Callback):
         self.max_images, self.max_instances = max_images, max_instances
         self.counts = None
         self._trained_on = None
-        self._cached = None
+        self._cached = self._forward = None
+        self._asked = (None, None)
         self._total = epochs
 
     def will_train_on(self, x, y=None):
@@ -102,7 +103,12 @@ class PrototypeRefresh(keras.callbacks.Callback):
                 f"{self.method.name!r} begins after the last epoch. Received: "
                 f"start_epoch={self.method.start_epoch}, epochs={self._total}"
             )
-        self._forward = None
+        models = self.model, self.model.teacher
+        if any(
+            one is not other for one, other in zip(models, self._asked, strict=True)
+        ):
+            # What was traced, and what the teacher said, is of other models.
+            self._asked, self._forward, self._cached = models, None, None
 
     def on_epoch_begin(self, epoch, logs=None):
         method = self.method

@@ -294,6 +294,21 @@ def test_fit_can_be_called_epoch_by_epoch_and_with_arrays():
     assert refresh.counts.sum() == (scenes()[1]["labels"] >= 0).sum()
 
 
+def test_another_teacher_is_asked_anew_and_the_same_one_is_not():
+    model = distiller()
+    refresh = PrototypeRefresh(model.methods[0], data=batches())
+    model.fit(batches(), epochs=1, verbose=0, callbacks=[refresh])
+    traced, first = refresh._forward, prototypes(model.methods[0])
+    model.fit(batches(), epochs=1, verbose=0, callbacks=[refresh])
+    assert refresh._forward is traced
+    same_rows = [x[1] for x in (first["P3"], prototypes(model.methods[0])["P3"])]
+    model.set_teacher(TinyDetector(6, name="other"))
+    model.fit(batches(), epochs=1, verbose=0, callbacks=[refresh])
+    theirs = prototypes(model.methods[0])["P3"][1]
+    for rows in same_rows:
+        assert not np.isin(theirs, rows).all()
+
+
 def test_outside_fit_the_terms_are_zero_until_the_callback_runs():
     model = distiller()
     images, targets = scenes()

@@ -17,7 +17,7 @@ def test_prints_each_way_against_the_teacher_that_is_asked(capsys):
     assert re.search(
         r"among 40 instances of 8 numbers in both spaces: \d\.\d\d s", said
     )
-    rows = re.findall(r"^(\S.*?) {2,}\d+ +([+-]\d+%)$", said, re.MULTILINE)
+    rows = re.findall(r"^(\S.*?) {2,}\d+ +\d+ +([+-]\d+%)$", said, re.MULTILINE)
     assert [title for title, _ in rows] == [
         "student alone",
         "teacher asked",
