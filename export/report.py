@@ -58,12 +58,83 @@ def show(out, manifest):
         "training. One thread of this machine.",
         style="dim",
     )
+    if "search" in manifest:
+        _show_search(console, manifest["search"])
+    if manifest.get("thresholds"):
+        _show_thresholds(console, manifest["thresholds"])
     if "group" in manifest:
         _show_group(console, manifest["group"])
     if "task_library" in manifest:
         _show_task_library(console, manifest["task_library"])
     for name, facts in manifest["files"].items():
         console.print(f"{facts['bytes']:>12,}  {out / name}", highlight=False)
+
+
+def _show_search(console, search):
+    how = (
+        f"{search['probes']} of {search['lists']:,} lists"
+        if search["kind"] == "inverted_file"
+        else "all rows with one byte a number"
+    )
+    console.print(
+        f"{search['file']}: {search['bytes'] / 1e6:,.2f} MB, an image to its "
+        f"{search['k']} nearest in {search['milliseconds']:.3f} ms, recall "
+        f"{search['recall']:.4f} over {search['queries']:,} queries ({how}, the best "
+        f"{search['candidates']:,} with two).",
+        style="dim",
+    )
+
+
+def _show_thresholds(console, thresholds):
+    from rich.table import Table
+
+    rate = thresholds["false_match_rate"]
+    if not thresholds["models"]:
+        console.print(f"No thresholds: {thresholds['refused']}", style="dim")
+        return
+    names = {
+        "int8": "int8",
+        "float32": "float32 among int8",
+        "float_catalogue": "float32 on both sides",
+    }
+    models = {names[key]: found for key, found in thresholds["models"].items()}
+    table = Table(
+        title=f"Thresholds for a false match rate of {rate:g}", title_justify="left"
+    )
+    table.add_column("")
+    for name in models:
+        table.add_column(name, justify="right")
+    for kind, label, accepted in (
+        ("match", "match from", "pairs of one class accepted, %"),
+        ("no_match", "in the catalogue from", "queries found and accepted, %"),
+    ):
+        found = [model[kind] for model in models.values()]
+        table.add_row(
+            label,
+            *(_with_interval(f["threshold"], f["interval"], 1, ".4f") for f in found),
+        )
+        table.add_row(
+            accepted,
+            *(
+                _with_interval(f["true_rate"], f["true_interval"], 100, ".1f")
+                for f in found
+            ),
+        )
+    console.print(table)
+    first = next(iter(models.values()))
+    pairs, queries = first["match"], first["no_match"]
+    console.print(
+        f"Of {pairs['true_count']:,} pairs of one class and {pairs['false_count']:,} "
+        f"of different classes; {queries['true_count']:,} queries of classes in the "
+        f"catalogue, {queries['false_count']:,} with it left out. Intervals: 95 % over "
+        "classes.",
+        style="dim",
+    )
+
+
+def _with_interval(value, interval, factor, form):
+    low, high = (format(factor * some, form) for some in interval)
+    return f"{format(factor * value, form)} ({low} to {high})"
 
 
 def _show_group(console, group):

@@ -112,7 +112,7 @@ def test_what_is_imported_is_declared(folder):
     needed = distributions("options", "install_requires")
     optional = {"tflite_runtime"}  # what stands in for ai_edge_litert on a device
     extras = ["export", "detect", "tfds"]
-    extras += ["test"] if folder != "keras_distill" else []
+    extras += ["test", "benchmark"] if folder != "keras_distill" else []
     for extra in extras:
         optional |= distributions("options.extras_require", extra)
 

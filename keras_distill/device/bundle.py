@@ -1,16 +1,17 @@
 """An exported embedder and its catalogue, opened where there is no TensorFlow."""
 
-import json
 import pathlib
 
 import numpy as np
 
 from keras_distill.device.bundle_error import BundleError
+from keras_distill.device.catalogue import read_catalogue
 from keras_distill.device.embedder import Embedder
 from keras_distill.device.golden import check_golden
 from keras_distill.device.group import Group, GroupNeighbours
 from keras_distill.device.group_weights import group_weights
 from keras_distill.device.manifest import read_manifest
+from keras_distill.device.manifest_fields import check_fields
 from keras_distill.device.nearest import nearest
 from keras_distill.device.scann_folder import ScannFolder, has_scann
 from keras_distill.device.scann_reader import ScannReader
@@ -75,23 +76,22 @@ class Bundle:
     def __init__(self, path, runtime=None, model="int8", threads=1):
         self.path = pathlib.Path(path)
         self.manifest = read_manifest(self.path)
+        check_fields(self.manifest, self.path)
         models, catalogue = self.manifest["models"], self.manifest["catalogue"]
         if model not in models:
             raise ValueError(
                 f"`model` must be one of {', '.join(map(repr, models))}. "
                 f"Received: model={model!r}"
             )
+        _check_embedder(self.manifest, self.path)
         self._embedder = Embedder(
             (self.path / models[model]["file"]).read_bytes(), runtime, threads
         )
         self.image_shape, self.dim = self._embedder.image_shape, self._embedder.dim
         self.runtime = self._embedder.runtime
-        self.rows = np.load(self.path / catalogue["rows"])
-        names = json.loads((self.path / catalogue["ids"]).read_text(encoding="utf-8"))
-        self.ids = tuple(names["ids"])
-        self.classes = tuple(names["class_names"][i] for i in names["labels"])
-        synonyms = names.get("synonyms", {})
-        self.synonyms = {name: tuple(others) for name, others in synonyms.items()}
+        self.rows, self.ids, self.classes, self.synonyms = read_catalogue(
+            self.path, catalogue, self.dim
+        )
         self._scann = None
         self._search_options = model, runtime, threads
         self._search_file = None
@@ -398,8 +398,9 @@ class Bundle:
             return "this bundle has none"
         if queries.dtype != np.uint8:
             return "it takes images, and these are embeddings"
-        if self._search_options[0] != self.manifest["search"]["model"]:
-            return f"it embeds with the {self.manifest['search']['model']} network"
+        model = self.manifest["search"].get("model")
+        if self._search_options[0] != model:
+            return f"it embeds with the {model} network"
         if k > self.manifest["search"]["k"]:
             return f"it gives {self.manifest['search']['k']} neighbours"
         return None
@@ -426,6 +427,21 @@ class Bundle:
                     f"The search file cannot answer: {reason}. Search with another "
                     f"searcher. Received: searcher={name!r}, k={k}"
                 )
-            tree = catalogue["index"] == "tree" and "scann" in catalogue["searchers"]
+            tree = (
+                catalogue.get("index") == "tree" and "scann" in catalogue["searchers"]
+            )
             return "scann" if tree else "numpy"
         return name
+
+
+def _check_embedder(manifest, path):
+    """Refuses a catalogue that another network has embedded."""
+    catalogue = manifest["catalogue"]
+    expected = catalogue.get("embedder")
+    found = manifest["files"].get(catalogue.get("embedded_by"), {}).get("sha256")
+    if expected is not None and found != expected:
+        raise BundleError(
+            "The catalogue must be embedded by the network that the bundle holds: "
+            f"expected one of sha256 {expected}. Received: "
+            f"{catalogue.get('embedded_by')!r} of {found} in {path}"
+        )

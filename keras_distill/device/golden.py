@@ -13,8 +13,7 @@ _SEARCH_TOLERANCE = 1e-3
 
 def check_golden(bundle, min_cosine, max_score_difference, max_image_score_difference):
     """See `keras_distill.device.bundle.Bundle.check_golden`."""
-    with np.load(bundle.path / bundle.manifest["golden"]["file"]) as file:
-        golden = dict(file)
+    golden = _read_golden(bundle)
     found = _search_figures(bundle, golden)
     # Written so that a NaN is beyond the limit as well.
     if not (
@@ -53,6 +52,50 @@ def check_golden(bundle, min_cosine, max_score_difference, max_image_score_diffe
             f"at least {min_cosine} to the stored embedding. Received: {found}"
         )
     return found
+
+
+def _read_golden(bundle):
+    """The arrays of the golden file, of shapes that fit the bundle."""
+    path = bundle.path / bundle.manifest["golden"]["file"]
+    # zipfile, zlib and struct raise what they like of a damaged archive.
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            golden = dict(file)
+        _check_shapes(golden, bundle)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise BundleError(
+            "The golden file must hold images of the bundle with their embeddings, ids "
+            f"and scores. Received: {path} ({type(error).__name__}: {error})"
+        ) from error
+    return golden
+
+
+def _check_shapes(golden, bundle):
+    count, k = golden["ids"].shape
+    shapes = {
+        "images": (count, *bundle.image_shape),
+        "embeddings": (count, bundle.dim),
+        "scores": (count, k),
+    }
+    if "group" in bundle.manifest:
+        (some,) = golden["group_scores"].shape
+        shapes |= {
+            "image_scores": (count,),
+            "group_images": (some, *bundle.image_shape),
+            "group_weights": (some,),
+            "group_embedding": (bundle.dim,),
+        }
+    for name, shape in shapes.items():
+        kind = "u" if name.endswith("images") else "f"
+        if golden[name].shape != shape or golden[name].dtype.kind != kind:
+            raise ValueError(f"{name} is {golden[name].dtype}{golden[name].shape}")
+    if not count or not 1 <= k <= len(bundle):
+        raise ValueError(f"ids have shape {golden['ids'].shape}")
+    unknown = {*golden["ids"].ravel().tolist()} - {*bundle.ids}
+    if unknown:
+        raise ValueError(f"ids are not in the catalogue: {sorted(unknown)[:3]}")
 
 
 def _search_figures(bundle, golden):

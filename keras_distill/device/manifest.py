@@ -32,14 +32,17 @@ def read_manifest(folder):
         )
     try:
         manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        version, files = manifest["format_version"], dict(manifest["files"])
-    except (ValueError, KeyError, TypeError) as error:
+        version, files = manifest["format_version"], manifest["files"]
+        if not isinstance(files, dict):
+            raise TypeError("files must be a dictionary")
+    # A nesting of thousands is no manifest either.
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(
             f"The manifest of a bundle must be JSON that has a format version and a "
             f"list of files. Received: {folder / NAME} ({type(error).__name__}: "
             f"{error})"
         ) from error
-    if version != FORMAT_VERSION:
+    if isinstance(version, bool) or version != FORMAT_VERSION:
         raise BundleError(
             f"This keras_distill reads bundles of format version {FORMAT_VERSION}"
             f"{_advice(version)}. Received: format_version={version!r} in {folder}"

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 
+from keras_distill.device.load_array import load_array
 from keras_distill.device.nearest import nearest
 from keras_distill.device.quiet import without_chatter
 from keras_distill.device.scann_settings import ROWS, read_settings
@@ -68,7 +69,7 @@ class ScannFolder:
             )
         self.settings = read_settings(folder)
         scann = import_scann()
-        self.rows = np.load(folder / ROWS)
+        self.rows = load_array(folder / ROWS)
         with without_chatter():
             self._searcher = scann.scann_ops_pybind.load_searcher(str(folder))
 
@@ -101,3 +102,25 @@ class ScannFolder:
         if short.any():
             scores[short], indices[short] = nearest(queries[short], self.rows, k)
         return scores, indices
+
+    def add(self, rows):
+        """Adds rows behind those that are there, in memory.
+
+        Args:
+            rows: float32 array `(M, D)`, of length one.
+        """
+        rows = np.ascontiguousarray(rows, np.float32)
+        with without_chatter():
+            self._searcher.searcher.upsert([None] * len(rows), rows, 1)
+        self.rows = np.concatenate([self.rows, rows])
+
+    def delete(self, index):
+        """Takes one row out, in memory; the last row gets its number.
+
+        Args:
+            index: Integer, its number.
+        """
+        with without_chatter():
+            self._searcher.searcher.delete([int(index)])
+        self.rows[index] = self.rows[-1]
+        self.rows = self.rows[:-1]

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from keras_distill.device.bundle_error import BundleError
+from keras_distill.device.load_array import load_array
 from keras_distill.device.nearest import nearest
 from keras_distill.device.protobuf_fields import protobuf_fields
 from keras_distill.device.scann_settings import ROWS, read_settings
@@ -35,7 +36,7 @@ class ScannReader:
         folder = pathlib.Path(folder)
         self.settings = read_settings(folder)
         try:
-            self.rows = np.load(folder / ROWS)
+            self.rows = load_array(folder / ROWS)
             if self.settings["kind"] == "tree":
                 self._read_tree(folder)
         except (ValueError, KeyError, IndexError, OSError, EOFError) as error:
@@ -48,8 +49,8 @@ class ScannReader:
         count, dim = self.rows.shape
         self._centroids = _centroids(folder / "serialized_partitioner.pb", dim)
         self._codebook = _codebook(folder / "ah_codebook.pb", dim)
-        self._codes = np.load(folder / "hashed_dataset.npy")
-        tokens = np.load(folder / "datapoint_to_token.npy")
+        self._codes = load_array(folder / "hashed_dataset.npy")
+        tokens = load_array(folder / "datapoint_to_token.npy")
         blocks, words, _ = self._codebook.shape
         if (
             tokens.shape != (count,)

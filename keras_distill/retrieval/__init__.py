@@ -5,6 +5,7 @@ from keras_distill.retrieval.exact_search import exact_search
 from keras_distill.retrieval.neighbour_grid import neighbour_grid
 from keras_distill.retrieval.partition import partition
 from keras_distill.retrieval.retrieval_budget import RetrievalBudget
+from keras_distill.retrieval.scann_catalogue import ScannCatalogue
 from keras_distill.retrieval.scann_index import build_index
 from keras_distill.retrieval.search_model import SearchModel, build_search_model
 from keras_distill.retrieval.task_index import (
@@ -14,10 +15,12 @@ from keras_distill.retrieval.task_index import (
 )
 from keras_distill.retrieval.task_searcher import TaskSearcher, task_searcher
 from keras_distill.retrieval.thresholds import Threshold, Thresholds, calibrate
+from keras_distill.retrieval.update_bundle import update_bundle
 
 __all__ = [
     "Partitions",
     "RetrievalBudget",
+    "ScannCatalogue",
     "SearchModel",
     "Threshold",
     "Thresholds",
@@ -30,6 +33,7 @@ __all__ = [
     "neighbour_grid",
     "partition",
     "task_searcher",
+    "update_bundle",
     "write_bundle",
     "write_task_index",
 ]

@@ -420,8 +420,15 @@ def _write_golden(folder, catalogue, rows, group):
         k = min(GOLDEN_NEIGHBOURS, len(catalogue))
         _, indices = exact_search(rows[chosen], rows, k)
         others = group.golden(catalogue, chosen, indices, rows)
-    images = catalogue.read(chosen)
-    return write_golden(folder, images, rows[chosen], catalogue.ids, rows, **others)
+    return write_golden(
+        folder,
+        [catalogue.ids[row] for row in chosen],
+        catalogue.read(chosen),
+        rows[chosen],
+        catalogue.ids,
+        rows,
+        **others,
+    )
 
 
 def _recipe(recipe):

@@ -141,11 +141,12 @@ def catalogue_thresholds(rows, labels, rate=None, float_rows=None):
     return {"false_match_rate": chosen, "models": facts}
 
 
-def write_golden(folder, images, embeddings, ids, rows, **others):
+def write_golden(folder, image_ids, images, embeddings, ids, rows, **others):
     """Writes images with what they give, to check a device with.
 
     Args:
         folder: See `write_catalogue`.
+        image_ids: Strings, which images of the catalogue the queries are.
         images: uint8 array of queries.
         embeddings: float32 array, what the int8 file makes of them.
         ids: N strings, the catalogue.
@@ -159,6 +160,7 @@ def write_golden(folder, images, embeddings, ids, rows, **others):
     scores, indices = exact_search(embeddings, rows, k)
     np.savez(
         folder / GOLDEN,
+        image_ids=np.array(image_ids),
         images=images,
         embeddings=embeddings,
         ids=np.array(ids)[indices],

@@ -58,14 +58,34 @@ class GroupPart:
         scores = scorer.score(images)
         groups = places[len(chosen) :].reshape(neighbours.shape)
         group = groups[np.argmax(np.ptp(scores[groups], axis=1))]
-        weights, embedding = _pooled(rows[needed[group]], scores[group], self.section)
         return {
             "image_scores": scores[places[: len(chosen)]],
-            "group_images": images[group],
-            "group_scores": scores[group],
-            "group_weights": weights,
-            "group_embedding": embedding,
+            **golden_group(
+                images[group], rows[needed[group]], scores[group], self.section
+            ),
         }
+
+
+def golden_group(images, rows, scores, options):
+    """What a group of images gives, to check a device with.
+
+    Args:
+        images: uint8 array of the images of the group.
+        rows: float32 array `(count, dim)`, their embeddings.
+        scores: float32 array `(count,)`, their scores.
+        options: Dictionary that has `DEFAULTS`' names.
+
+    Returns:
+        Dictionary of arrays: `group_images`, `group_scores`, `group_weights`,
+        `group_embedding (dim,)`.
+    """
+    weights, embedding = _pooled(rows, scores, options)
+    return {
+        "group_images": images,
+        "group_scores": scores,
+        "group_weights": weights,
+        "group_embedding": embedding,
+    }
 
 
 def group_part(scorer, calibration, held_out, degradation, options, limits, report):

@@ -60,7 +60,8 @@ def build_search_model(
 
     Args:
         model: Bytes of the .tflite that embedded the catalogue and will embed the
-            queries.
+            queries; or `None` for a file that is given embeddings: `search(embedding:
+            float32[1, D])`.
         embeddings: float array `(N, D)`, rows of length one: the catalogue.
         queries: float array `(Q, D)`, embeddings by that file to measure with, best
             none of the catalogue; 200 of them are used at most.
@@ -105,7 +106,8 @@ def build_search_model(
             shape = {"candidates": candidates, "lists": count, "probes": probes}
             found = _measured(graph(None), rows, queries)
             if found["recall"] >= target:
-                return _complete(graph(model), "inverted_file", shape, found)
+                made = graph(model)
+                return _complete(made, "inverted_file", shape, found, model is None)
             best = max(best, found["recall"])
     if kind != "inverted_file":
         target = RECALL["two_stage"] if recall is None else recall
@@ -119,7 +121,8 @@ def build_search_model(
             shape = {"candidates": candidates, "lists": None, "probes": None}
             found = _measured(graph(None), rows, queries)
             if found["recall"] >= target:
-                return _complete(graph(model), "two_stage", shape, found)
+                made = graph(model)
+                return _complete(made, "two_stage", shape, found, model is None)
             best = max(best, found["recall"])
     raise VerificationError(
         f"The search file must find at least {target} of the {k} nearest rows. "
@@ -171,36 +174,52 @@ def _measured(search, rows, queries):
 
 
 def _answers(search, queries):
-    interpreter = find_runtime().interpreter(model_content=search, num_threads=1)
+    ask, found = embedding_search(search), [[], []]
+    for query in queries:
+        for kept, answer in zip(found, ask(query), strict=True):
+            kept.append(answer)
+    return np.array(found[0], np.int64), np.array(found[1])
+
+
+def embedding_search(model):
+    """A function from an embedding `(D,)` to `ids (k,)` and `scores (k,)`.
+
+    Args:
+        model: Bytes of a search file that is given embeddings.
+    """
+    interpreter = find_runtime().interpreter(model_content=model, num_threads=1)
     with without_chatter():
         interpreter.allocate_tensors()
     (taken,) = (detail["index"] for detail in interpreter.get_input_details())
     ids, scores, _ = (detail["index"] for detail in interpreter.get_output_details())
-    found = []
-    for query in queries:
-        interpreter.set_tensor(taken, query[None])
+
+    def search(embedding):
+        interpreter.set_tensor(taken, embedding[None])
         interpreter.invoke()
-        found.append(
-            (interpreter.get_tensor(ids)[0], interpreter.get_tensor(scores)[0])
-        )
-    indices, scores = zip(*found, strict=True)
-    return np.array(indices, np.int64), np.array(scores)
+        return interpreter.get_tensor(ids)[0], interpreter.get_tensor(scores)[0]
+
+    return search
 
 
-def _complete(model, kind, shape, found):
-    searcher = Searcher(model)
-    image = np.zeros((1, *searcher.image_shape), np.uint8)
+def _complete(model, kind, shape, found, of_embeddings):
+    if of_embeddings:
+        (row,) = read_graph(model).signatures["search"]["inputs"].values()
+        ask, query = embedding_search(model), np.zeros(row.shape[1], np.float32)
+    else:
+        searcher = Searcher(model)
+        ask, query = searcher.search, np.zeros((1, *searcher.image_shape), np.uint8)
     times = []
     for _ in range(TIMED):
         start = time.perf_counter()
-        searcher.search(image)
+        ask(query)
         times.append(time.perf_counter() - start)
+    graph = read_graph(model)
     facts = {
         "kind": kind,
-        "k": searcher.k,
+        "k": graph.signatures["search"]["outputs"]["ids"].shape[1],
         **shape,
         "bytes": len(model),
-        "operators": read_graph(model).newest_versions(),
+        "operators": graph.newest_versions(),
         **found,
         "milliseconds": 1e3 * float(np.median(times)),
     }

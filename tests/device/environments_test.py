@@ -4,15 +4,17 @@ import base64
 import json
 
 import flatbuffers
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_distill import device, tflite
-from keras_distill.retrieval import RetrievalBudget
+from keras_distill import device, models, tflite
+from keras_distill.retrieval import RetrievalBudget, build_search_model, exact_search
 from keras_distill.retrieval.inverted_lists import inverted_lists
 from keras_distill.retrieval.runtime_stage import embed_elsewhere
 from keras_distill.retrieval.search_graph import search_graph
+from keras_distill.retrieval.search_model import search_recall
 from keras_distill.tflite.op_versions import NEWEST_VERSION
 from tests import tiny_embedder
 from tests.device.environments import REQUIREMENTS, environment, run
@@ -81,6 +83,40 @@ def test_the_search_files_find_there_what_exact_search_finds(python, tmp_path):
         np.testing.assert_allclose(found["s"], mine, atol=2e-5)
         assert np.all(mine >= least - 2e-5)  # recall 1, but for ties
         assert all(len({*row}) == 10 for row in found["i"].tolist())
+
+
+@pytest.mark.slow
+def test_a_search_file_of_100_000_rows_of_64_numbers_finds_all_of_them(
+    python, tmp_path
+):
+    keras.utils.set_random_seed(0)
+    student = models.embedder("separable", tiny_embedder.IMAGE_SHAPE, 64)
+    calibration = tiny_embedder.calibration()
+    embedder = tflite.convert(student, "int8", calibration)
+    base = device.Embedder(embedder).embed(calibration)
+    rng = np.random.default_rng(0)
+    rows = base[rng.integers(0, len(base), 100_000)].astype(np.float32)
+    rows += 0.02 * rng.standard_normal(rows.shape, np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    made = build_search_model(embedder, rows, rows[:200])
+    assert len(made.model) <= 13.5e6
+    (tmp_path / "search.tflite").write_bytes(made.model)
+    np.savez(tmp_path / "in.npz", images=tiny_embedder.images(seed=2)[0])
+    program = (
+        "import sys, pathlib, numpy as np, keras_distill.device as d\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "s = d.Searcher((folder / 'search.tflite').read_bytes())\n"
+        "images = np.load(folder / 'in.npz')['images']\n"
+        "scores, indices, embeddings = s.search(images, 100_000)\n"
+        "np.savez(folder / 'out', i=indices, e=embeddings)"
+    )
+    run(python, "-c", program, tmp_path)
+    found = np.load(tmp_path / "out.npz")
+    assert search_recall(found["i"], found["e"], rows) == 1.0
+    # Without a tolerance for ties of the fifth decimal place.
+    _, true = exact_search(found["e"], rows, 10)
+    pairs = zip(found["i"], true, strict=True)
+    assert np.mean([len({*a} & {*b}) / 10 for a, b in pairs]) >= 0.999
 
 
 def catalogue_of(count):

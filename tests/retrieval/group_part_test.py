@@ -73,7 +73,7 @@ def test_a_bundle_without_a_scorer_is_as_it_ever_was(manifest, golden):
         "score_int8.tflite",
     }
     with np.load(plain / "golden.npz") as file:
-        assert set(file) == {"images", "embeddings", "ids", "scores"}
+        assert set(file) == {"image_ids", "images", "embeddings", "ids", "scores"}
         for name in file:
             np.testing.assert_array_equal(golden[name], file[name])
 
