@@ -56,8 +56,10 @@ def train(args, arguments, resume):
 
     keras.utils.set_random_seed(args.seed)
     teacher = None if args.teacher is None else _loaded(args.teacher, args)
+    start = None if args.start is None else _loaded(args.start, args)
     boxes, evaluation = _data(args, teacher)
-    student = _student(args, boxes)
+    student = _student(args, start, boxes)
+    beginning = None if start is None else teacher_fingerprint(start)
     model, options = _model(args, student, teacher)
     record = Record(args.out, None, resume)
     batches = kd.data.box_batches(
@@ -82,7 +84,7 @@ def train(args, arguments, resume):
     if teacher is not None:
         data["teacher"] = teacher_fingerprint(teacher)
     if args.start is not None:
-        data["start"] = teacher_fingerprint(_loaded(args.start, args))
+        data["start"] = beginning
     if resume:
         run_folder.check_data(args.out, data)
     else:
@@ -121,23 +123,22 @@ def _data(args, teacher):
     return boxes, evaluation
 
 
-def _student(args, boxes):
+def _student(args, start, boxes):
     """The detector that is trained: fresh, or as another run left it."""
     from train import detector_sizes
 
     classes = len(boxes.class_names)
-    if args.start is None:
+    if start is None:
         return detector_sizes.build(
             args.detector, args.role, boxes.image_shape, classes, args.seed
         )
-    student = _loaded(args.start, args)
-    if (student.num_classes, student.image_shape) != (classes, boxes.image_shape):
+    if (start.num_classes, start.image_shape) != (classes, boxes.image_shape):
         raise ValueError(
             f"What a run starts with must be of the data: {classes} classes, images of "
             f"{boxes.image_shape}. Received: --start {args.start}, of "
-            f"{student.num_classes} classes, {student.image_shape}"
+            f"{start.num_classes} classes, {start.image_shape}"
         )
-    return student
+    return start
 
 
 def _loaded(path, args):

@@ -164,3 +164,20 @@ def test_what_is_not_there_is_refused(run, folder, tmp_path):
         out,
         "must be a FasterRCNN.*a RetinaNet",
     )
+
+
+def test_a_teacher_teaches_a_student_that_begins_trained(run, folder, tmp_path):
+    out = tmp_path / "taught"
+    arguments = ["--data", str(folder), "--detector", "retinanet", *SHORT]
+    arguments += ["--start", str(run[0]), "--teacher", str(run[0]), "--out", str(out)]
+    with pytest.warns(UserWarning, match="left out"):
+        detector.main([*arguments, "--epochs", "1", "--method-options", "prototypes=2"])
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert recipe["resolved"]["method_options"]["prototypes"] == 2
+    assert recipe["resolved"]["method_options"]["student_layer"] == "pyramid"
+    # The student began as its teacher is.
+    assert recipe["data"]["start"] == recipe["data"]["teacher"]
+    with open(out / "history.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["global_knowledge_foreground"]) > 0
+    assert float(row["base_loss"]) < float(row["loss"])
