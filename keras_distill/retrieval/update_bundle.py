@@ -20,10 +20,11 @@ from keras_distill.retrieval.catalogue_part import (
     write_search,
 )
 from keras_distill.retrieval.spread import spread
+from keras_distill.retrieval.task_searcher import task_searcher
 
 # Sections of a manifest that say something of a catalogue and cannot be made anew
 # without the student or the images: they go with the catalogue they are of.
-_OF_THE_CATALOGUE = ("thumbnails", "retrieval", "task_library")
+_OF_THE_CATALOGUE = ("thumbnails", "retrieval")
 
 
 def update_bundle(bundle, add=None, remove=(), progress=None):
@@ -33,9 +34,9 @@ def update_bundle(bundle, add=None, remove=(), progress=None):
     others. Names, index, search file and thresholds are then made as `write_bundle`
     makes them, of the images that stay, in their order, and those that are added: a
     bundle that is written anew with this catalogue searches alike, to the byte of
-    these files. The thresholds of the float network, thumbnails, the report and the
-    Task Library's file need the student or the images: they are left out, and the
-    manifest's `updated` says so.
+    these files. So is the Task Library's file, where there is one. The thresholds of
+    the float network, thumbnails and the report need the student or the images: they
+    are left out, and the manifest's `updated` says so.
 
     The new bundle takes the place of the old one in one step, when it is complete and
     has passed the check of its golden images: a crash at any moment leaves either
@@ -103,6 +104,17 @@ def update_bundle(bundle, add=None, remove=(), progress=None):
         manifest["search"] = write_search(folder, model, rows, queries)
         manifest["thresholds"] = _thresholds(rows, names["labels"], rate)
         manifest["golden"] = _write_golden(folder, opened, kept, added, names, rows)
+        if "task_library" in opened.manifest:
+            with np.load(folder / manifest["golden"]["file"]) as file:
+                images = file["images"]
+            manifest["task_library"] = task_searcher(
+                model,
+                rows,
+                names["ids"],
+                images,
+                recall=catalogue["recall"],
+                name=opened.manifest["student"]["name"],
+            ).write(folder)
         before = manifest.get("updated", {"left_out": []})
         left_out = sorted({*before["left_out"], *manifest.pop("left_out")})
         manifest["updated"] = {

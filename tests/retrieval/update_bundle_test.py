@@ -13,7 +13,13 @@ from tests import tiny_embedder
 from tests.conftest import ROOT
 
 # What a search depends on; golden images and thresholds are compared on their own.
-SEARCHED = ("ids.json", "search.tflite", "scann", "queries.npy")
+SEARCHED = (
+    "ids.json",
+    "search.tflite",
+    "scann",
+    "queries.npy",
+    "task_searcher.tflite",
+)
 
 
 @pytest.fixture
@@ -42,6 +48,7 @@ def written(out, catalogue):
         tiny_embedder.calibration(),
         catalogue,
         held_out=images,
+        task_library=True,
     )
 
 
@@ -61,11 +68,12 @@ def test_it_is_the_bundle_that_would_be_written_anew(at_once, tmp_path):
     written(tmp_path / "b", parts(kept, range(105, 120)))
     ours, anew = files(tmp_path / "a"), files(tmp_path / "b")
     same = [name for name in anew if name.startswith(SEARCHED)]
-    assert "search.tflite" in same and "scann/dataset.npy" in same
+    assert {"search.tflite", "task_searcher.tflite", "scann/dataset.npy"} <= {*same}
     for name in [*same, "embed_int8.tflite", "embed_f32.tflite"]:
         assert ours[name] == anew[name], name
     ours, anew = (json.loads(some["manifest.json"]) for some in (ours, anew))
     assert ours["catalogue"] == anew["catalogue"]
+    assert ours["task_library"] == anew["task_library"]
     assert ours["thresholds"]["models"]["int8"] == anew["thresholds"]["models"]["int8"]
     images, _ = tiny_embedder.images()
     opened = [device.open_bundle(tmp_path / name) for name in "ab"]
