@@ -9,7 +9,10 @@ from keras_distill.tflite.convert_scorer import (
     SCORER_MODES,
     convert_scorer,
 )
+from keras_distill.tflite.from_keras import check_mode
 from keras_distill.tflite.metadata import add_metadata, read_files, read_metadata
+from keras_distill.tflite.quantization_aware import quantization_aware
+from keras_distill.tflite.tf_keras_twin import tf_keras_twin
 from keras_distill.tflite.verification_error import VerificationError
 from keras_distill.tflite.verify import CHECKS, verify
 from keras_distill.tflite.verify_scorer import SCORER_CHECKS, verify_scorer
@@ -27,11 +30,14 @@ __all__ = [
     "SIGNATURE",
     "VerificationError",
     "add_metadata",
+    "check_mode",
     "convert",
     "convert_detector",
     "convert_scorer",
+    "quantization_aware",
     "read_files",
     "read_metadata",
+    "tf_keras_twin",
     "verify",
     "verify_scorer",
     "with_colour_input",

@@ -1,6 +1,13 @@
 """From a Keras embedder to the bytes of a .tflite that a phone runs."""
 
-from keras_distill.tflite.from_keras import INPUT, MODES, from_keras, image_network
+from keras_distill.tflite.from_keras import (
+    INPUT,
+    MODES,
+    check_mode,
+    from_keras,
+    image_network,
+)
+from keras_distill.tflite.quantization_aware import quantization_aware
 
 __all__ = ["INPUT", "MODES", "OUTPUT", "SIGNATURE", "convert", "embedder_of"]
 
@@ -27,17 +34,22 @@ def convert(student, mode="float32", calibration=None):
             * `"dynamic"`: weights in 8 bits, activations rounded to 8 bits as they
               come; needs no calibration;
             * `"int8"`: weights and activations of the trunk in 8 bits, ranges from
-              `calibration`, the tail in float.
+              `calibration`, the tail in float;
+            * `"int8-qat"`: the same, after some epochs in which the student learns on
+              `calibration` to give in 8 bits what it gives: `quantization_aware`
+              with its defaults.
         calibration: uint8 array `(count, height, width, channels)` of real training
-            images, needed by `"int8"`: they set the range of each activation. Noise
-            instead of images makes a file that embeds nothing well.
+            images, needed by both modes of int8: they set the range of each
+            activation. Noise instead of images makes a file that embeds nothing
+            well.
 
     Returns:
         Bytes. They are not checked: see `keras_distill.tflite.verify`.
 
     Raises:
         ValueError: If `mode` is unknown, if `calibration` is missing or of another
-            shape than the student's images, or if the student is not an embedder.
+            shape than the student's images, if the student is not an embedder, or
+            if it cannot be trained for `"int8-qat"`.
         TypeError: If `student` is no `keras.Model` or `calibration` is not uint8.
 
     Example:
@@ -48,7 +60,11 @@ def convert(student, mode="float32", calibration=None):
     pathlib.Path("embed_int8.tflite").write_bytes(model)
     ```
     """
-    return from_keras(embedder_of(student), mode, calibration, SIGNATURE, OUTPUT)
+    check_mode(mode)
+    student = embedder_of(student)
+    if mode == "int8-qat":
+        student = quantization_aware(student, calibration)
+    return from_keras(student, mode, calibration, SIGNATURE, OUTPUT)
 
 
 def embedder_of(student):

@@ -10,8 +10,7 @@ from keras_distill.tflite.graph import parse, serialize
 from keras_distill.tflite.quantize import quantize_trunk, quantize_weights
 
 INPUT = "image"
-MODES = ("float32", "float16", "dynamic", "int8")
-CALIBRATED = ("int8",)  # of them, those that need images
+MODES = ("float32", "float16", "dynamic", "int8", "int8-qat")
 
 
 def from_keras(network, mode, calibration, signature, output, float_head=False):
@@ -20,7 +19,8 @@ def from_keras(network, mode, calibration, signature, output, float_head=False):
     Args:
         network: Built `keras.Model` from images to rows. With layers in half
             precision it is converted in float32.
-        mode: One of `MODES`.
+        mode: One of `MODES`; `"int8-qat"` is `"int8"` here: the network has been
+            trained for it.
         calibration: uint8 array `(count, height, width, channels)`, for `"int8"`.
         signature: String, the name of the only signature.
         output: String, the name of its only output; None where the network gives a
@@ -37,14 +37,14 @@ def from_keras(network, mode, calibration, signature, output, float_head=False):
     """
     check_mode(mode)
     image_shape = network.input_shape[1:]
-    if mode in CALIBRATED:
+    if mode.startswith("int8"):
         calibration = check_calibration(calibration, image_shape, mode)
     model = _convert_float(
         _in_float32(network), image_shape, signature, output, mode == "float16"
     )
     if mode == "dynamic":
         return quantize_weights(model)
-    if mode == "int8":
+    if mode.startswith("int8"):
         return quantize_trunk(model, calibration, float_head)
     return model
 

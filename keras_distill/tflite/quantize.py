@@ -74,9 +74,15 @@ def quantize_trunk(model, calibration, float_head=False):
     from ai_edge_quantizer import quantizer
 
     model = _with_unique_names(model)
-    ranges = activation_ranges(model, calibration)
+    graph, ranges = read_graph(model), activation_ranges(model, calibration)
+    chosen = trunk(graph, float_head)
+    for name in _entrances(graph, {name for name, _ in chosen}).intersection(ranges):
+        ends = ranges[name]
+        low, high = on_the_grid(ends["min"].item(), ends["max"].item())
+        shape = ends["min"].shape
+        ranges[name] = {"min": np.full(shape, low), "max": np.full(shape, high)}
     worker = quantizer.Quantizer(bytearray(model))
-    for name, operator in trunk(read_graph(model), float_head):
+    for name, operator in chosen:
         worker.add_static_config(
             # The quantizer searches the names of all outputs, each ended by ";".
             regex=f"^{re.escape(name)};",
@@ -109,6 +115,35 @@ def quantize_weights(model):
     for operator, granularity in _WEIGHT_SCALES.items():
         worker.add_dynamic_config(".*", operator, 8, granularity)
     return _quantized(worker, None)
+
+
+def on_the_grid(low, high):
+    """A range of 8 bits that holds its ends exactly, where one of 255 steps does not.
+
+    The steps of a range lie on 0. Pixels scaled to [-1, 1] are odd multiples of half
+    a step of 2 / 255: every one of them would be rounded by that half, black and
+    white too. With 254 steps both ends are exact, and the others on average off by
+    a quarter.
+
+    Args:
+        low, high: Floats, the least and the greatest value.
+
+    Returns:
+        `(low, high)`: the same, or, for a symmetric range, `low` one step lower.
+    """
+    if low < 0 and abs(low + high) < 1e-3 * high:
+        return -high * 128 / 127, high
+    return low, high
+
+
+def _entrances(graph, chosen):
+    """Names of the tensors that operators of the trunk take from outside it."""
+    inside, taken = set(), set()
+    for op in graph.operators:
+        if graph.tensors[op.outputs[0]].name in chosen:
+            inside.update(op.outputs)
+            taken.update(i for i in op.inputs if i >= 0)
+    return {graph.tensors[i].name for i in taken - inside}
 
 
 def trunk(graph, float_head=False):

@@ -30,9 +30,10 @@ KINDS = {
     "float16": ("FLOAT16", "FLOAT32"),
     "dynamic": ("INT8", "FLOAT32"),
     "int8": ("INT8", "INT8"),
+    "int8-qat": ("INT8", "INT8"),
 }
 BYTES = {"FLOAT32": 4, "FLOAT16": 2, "INT8": 1}
-MAX_RATIO = {"float16": 0.6, "dynamic": 0.45, "int8": 0.45}
+MAX_RATIO = {"float16": 0.6, "dynamic": 0.45, "int8": 0.45, "int8-qat": 0.45}
 
 
 def check_structure(

@@ -1,12 +1,13 @@
 import keras
 import numpy as np
+import pytest
 from keras import layers
 
 from keras_distill import tflite
 from keras_distill.device.embedder import Embedder
 from keras_distill.layers import L2Normalization
 from keras_distill.tflite.graph import read_graph
-from keras_distill.tflite.quantize import activation_ranges, trunk
+from keras_distill.tflite.quantize import activation_ranges, on_the_grid, trunk
 from tests import tiny_embedder
 
 
@@ -52,6 +53,28 @@ def test_ranges_are_the_extremes_over_all_images_and_not_an_average():
     ranges = activation_ranges(tflite.convert(student), images)
     copied = [(r["min"].item(), r["max"].item()) for r in ranges.values()]
     assert copied[:2] == [(3.0, 251.0)] * 2  # the image in float, and its copy
+
+
+def test_pixels_scaled_to_both_sides_of_0_keep_black_and_white():
+    """255 steps of 2 / 255 from -1 miss every pixel by half a step; 254 do not."""
+    inputs = keras.Input((4, 4, 1))
+    halves = layers.Conv2D(2, 1, activation="relu", use_bias=False)
+    x = halves(layers.Rescaling(1 / 127.5, offset=-1.0)(inputs))
+    halves.kernel.assign([[[[1.0, -1.0]]]])  # each of them of a range from 0 to 1
+    student = keras.Model(inputs, layers.Flatten()(layers.MaxPooling2D(4)(x)))
+    pixels = np.arange(256, dtype=np.uint8)
+    images = np.repeat(pixels, 16).reshape(256, 4, 4, 1)
+    found = Embedder(tflite.convert(student, "int8", images)).embed(images)
+    bright, dark = found.T
+    error = 127.5 * np.abs(bright - dark - (pixels / 127.5 - 1))  # in pixel values
+    assert error[0] < 0.01 and error[255] < 0.01
+    assert error.mean() < 0.35 and error.max() < 0.8
+
+
+@pytest.mark.parametrize("low, high", [(0.0, 1.0), (-1.0, 2.0), (-0.2, 1.0)])
+def test_ranges_that_are_not_symmetric_are_left_as_they_are(low, high):
+    assert on_the_grid(low, high) == (low, high)
+    assert on_the_grid(-1.0, 1.0) == (-128 / 127, 1.0)
 
 
 def test_calibrating_on_dark_images_alone_spoils_bright_ones():

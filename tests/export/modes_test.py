@@ -1,0 +1,65 @@
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from export import modes as program
+from keras_distill import device, metrics, tflite
+from tests import tiny_embedder
+
+
+@pytest.fixture(scope="module")
+def rows():
+    images, labels = tiny_embedder.images()
+    return program.measured(
+        tiny_embedder.student(),
+        np.zeros((10, 32, 32, 1), np.uint8),  # spoils the file of int8
+        images,
+        labels,
+        ["float16", "int8"],
+    )
+
+
+def test_every_mode_has_its_size_and_its_retrieval(rows):
+    images, labels = tiny_embedder.images()
+    assert [row["mode"] for row in rows] == ["Keras", "float32", "float16", "int8"]
+    model = tflite.convert(tiny_embedder.student(), "float16")
+    half = rows[2]
+    assert half["bytes"] == len(model) and half["failed"] is None
+    assert half["zip_bytes"] == len(zlib.compress(model, 9)) < half["bytes"]
+    found = device.Embedder(model).embed(images)
+    assert half["recall_at_1"] == metrics.recall_at_k(found, labels, 1)
+    assert half["milliseconds"] > 0
+
+
+def test_a_file_that_fails_a_check_is_named_with_it(rows, capsys, monkeypatch):
+    assert [row["failed"] for row in rows] == [None, None, None, "cosine"]
+    assert rows[3]["cosine_min"] < 0.98
+    monkeypatch.setenv("COLUMNS", "200")
+    program.show(rows, "tiny")
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if "int8" in line)
+    assert "cosine" in line and f"{rows[3]['cosine_min']:.5f}" in line
+
+
+def test_the_program_reads_a_run_and_prints_json(finished_run, monkeypatch, capsys):
+    asked = {}
+
+    def measured(student, calibration, images, labels, modes):
+        asked.update(locals())
+        return [{"mode": "Keras"}]
+
+    monkeypatch.setattr(program, "measured", measured)
+    command = [str(finished_run), "--json", "--modes", "float32", "dynamic"]
+    program.main([*command, "--calibration", "30"])
+    assert json.loads(capsys.readouterr().out) == [{"mode": "Keras"}]
+    assert asked["modes"] == ["dynamic"] and len(asked["calibration"]) == 30
+    assert asked["images"].shape == (20, 32, 32, 1) and len(asked["labels"]) == 20
+
+
+def test_an_unknown_mode_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(ValueError, match="one of 'float32'.*Received: mode='int4'"):
+        program.main([str(tmp_path), "--modes", "int8", "int4"])
+    with pytest.raises(ValueError, match="--calibration.*Received: 0"):
+        program.main([str(tmp_path), "--calibration", "0"])
