@@ -54,6 +54,7 @@ def write_catalogue(folder, names, rows, queries, kind=None, recall=RECALL):
         "rows": f"scann/{ROWS}",
         "queries": QUERIES,
         "index": index_kind(len(rows), kind),
+        "index_asked_for": kind,
         "recall": recall,
         "searchers": ["numpy", "tflite"],
     }
@@ -84,13 +85,14 @@ def write_search(folder, model, rows, queries, k=NEIGHBOURS):
     """
     search = build_search_model(model, rows, queries, k=k)
     (folder / SEARCH).write_bytes(search.model)
-    k, dim = search.facts["k"], rows.shape[1]
+    asked, k, dim = k, search.facts["k"], rows.shape[1]
     kinds = zip(OUTPUTS, ("int32", "float32", "float32"), (k, k, dim), strict=True)
     outputs = {name: {"dtype": dtype, "shape": [1, n]} for name, dtype, n in kinds}
     return {
         "file": SEARCH,
         "model": "int8",
         "signature": SIGNATURE,
+        "neighbours_asked_for": asked,
         "outputs": outputs,
         **search.facts,
     }

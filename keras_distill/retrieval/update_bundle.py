@@ -98,10 +98,23 @@ def update_bundle(bundle, add=None, remove=(), progress=None):
         manifest["catalogue"] = {
             "embedded_by": catalogue["embedded_by"],
             "embedder": catalogue["embedder"],
-            **write_catalogue(folder, names, rows, queries, recall=catalogue["recall"]),
+            **write_catalogue(
+                folder,
+                names,
+                rows,
+                queries,
+                catalogue["index_asked_for"],
+                catalogue["recall"],
+            ),
         }
         model = (folder / catalogue["embedded_by"]).read_bytes()
-        manifest["search"] = write_search(folder, model, rows, queries)
+        manifest["search"] = write_search(
+            folder,
+            model,
+            rows,
+            queries,
+            opened.manifest["search"]["neighbours_asked_for"],
+        )
         manifest["thresholds"] = _thresholds(rows, names["labels"], rate)
         manifest["golden"] = _write_golden(folder, opened, kept, added, names, rows)
         if "task_library" in opened.manifest:

@@ -40,7 +40,7 @@ def parts(first, second=()):
     return tiny_embedder.catalogue().subset([*first, *second])
 
 
-def written(out, catalogue):
+def written(out, catalogue, **options):
     images = tiny_embedder.images(seed=2)[0][:40]
     return write_bundle(
         out,
@@ -49,6 +49,7 @@ def written(out, catalogue):
         catalogue,
         held_out=images,
         task_library=True,
+        **options,
     )
 
 
@@ -82,6 +83,16 @@ def test_it_is_the_bundle_that_would_be_written_anew(at_once, tmp_path):
         assert found[0][0] == found[1][0]
         np.testing.assert_array_equal(found[0][1], found[1][1])
     assert opened[0].classes == opened[1].classes
+
+
+def test_what_was_asked_for_is_kept(at_once, tmp_path):
+    few = parts(range(6))
+    written(tmp_path / "a", few, neighbours=7, index="brute_force")
+    assert device.open_bundle(tmp_path / "a").manifest["search"]["k"] == 6
+    manifest = update_bundle(tmp_path / "a", parts(range(6, 30)))
+    assert manifest["search"]["k"] == 7
+    assert manifest["catalogue"]["index_asked_for"] == "brute_force"
+    assert manifest["catalogue"]["recall"] == 0.99
 
 
 def test_what_was_removed_is_found_no_more_and_leaves_no_pixels(bundle):
