@@ -131,12 +131,22 @@ def test_static_replaces_only_what_it_wrote_and_only_when_asked(modules, tmp_pat
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "all of it"
 
 
+# A shell that starts a suite in the background has its children ignore Ctrl-C.
+HEARS_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from export import demo
+from keras_distill import command_line
+command_line.run(demo.main)
+"""
+
+
 @pytest.fixture
 def serving():
     """The program itself on a free port: its process and its first line."""
     if not all((site.PAGE / site.MODULES / n).is_file() for n in site.LITERT.values()):
         pytest.skip(f"LiteRT.js is not installed: npm ci --prefix {site.PAGE}")
-    command = [sys.executable, "-m", "export.demo", str(tiny_embedder.bundle())]
+    command = [sys.executable, "-c", HEARS_CTRL_C, str(tiny_embedder.bundle())]
     process = subprocess.Popen(
         [*command, "--port", "0"],
         cwd=ROOT,
