@@ -60,4 +60,4 @@ def test_its_metadata_name_the_version_and_every_extra(wheel):
     extras = {
         line.split(": ")[1] for line in lines if line.startswith("Provides-Extra: ")
     }
-    assert extras == {"export", "detect", "tfds", "all", "test"}
+    assert extras == {"export", "detect", "tfds", "benchmark", "all", "test"}
