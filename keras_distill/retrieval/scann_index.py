@@ -35,8 +35,9 @@ def build_index(embeddings, folder, kind=None, recall=RECALL, queries=None):
 
     The folder holds relative paths only, so that it can be moved, and no pickle;
     `dataset.npy` in it are the rows themselves, which numpy can search as well, and
-    `settings.json` says what was chosen and measured. The same embeddings and queries
-    make the same index.
+    `settings.json` says what was chosen and measured. The same embeddings make the same
+    brute-force index; trees may differ, for ScaNN adds sums up in an order that the load
+    of the machine decides, on one training thread as well.
 
     Args:
         embeddings: float array `(N, D)`, rows of length one.
@@ -80,8 +81,6 @@ def build_index(embeddings, folder, kind=None, recall=RECALL, queries=None):
         builder = builder.reorder(REORDERED[-1])
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # On one thread: with more, sums are added in an order that load decides.
-    builder = builder.set_n_training_threads(1)
     with without_chatter():
         builder.build().serialize(str(folder), relative_path=True)
     if not np.array_equal(np.load(folder / ROWS), rows):

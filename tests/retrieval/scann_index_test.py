@@ -125,7 +125,7 @@ def test_the_folder_holds_the_rows_for_numpy_and_no_pickle_nor_absolute_path(tmp
 def test_building_again_gives_the_same_files(tmp_path):
     rows = unit(600)
     for name in ("a", "b"):
-        build_index(rows, tmp_path / name, "tree")
+        build_index(rows, tmp_path / name, "brute_force")
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     for name in files:
         first, second = ((tmp_path / x / name).read_bytes() for x in "ab")
