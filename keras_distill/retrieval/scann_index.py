@@ -35,9 +35,9 @@ def build_index(embeddings, folder, kind=None, recall=RECALL, queries=None):
 
     The folder holds relative paths only, so that it can be moved, and no pickle;
     `dataset.npy` in it are the rows themselves, which numpy can search as well, and
-    `settings.json` says what was chosen and measured. The same embeddings make the same
-    brute-force index; trees may differ, for ScaNN adds sums up in an order that the load
-    of the machine decides, on one training thread as well.
+    `settings.json` says what was chosen and measured. The same embeddings make the
+    same brute-force index; trees may differ from build to build on a loaded machine,
+    on one training thread as well.
 
     Args:
         embeddings: float array `(N, D)`, rows of length one.
