@@ -97,7 +97,8 @@ def train(args, arguments, resume):
         run_folder.begin(args.out, arguments, data, resolved)
     an_epoch = steps * args.batch_size
     try:
-        _fit(args, model, batches, evaluation, record, an_epoch)
+        refreshes = _refreshes(args, model, boxes)
+        _fit(args, model, batches, evaluation, record, an_epoch, refreshes)
         _finish(args.out, student, boxes, evaluation, record, an_epoch)
     except KeyboardInterrupt:
         print(
@@ -181,13 +182,32 @@ def _global_knowledge(args, student, teacher):
     }
 
 
-def _fit(args, model, batches, evaluation, record, an_epoch):
+def _refreshes(args, model, boxes):
+    """Callbacks that choose prototypes from images as they are.
+
+    From the training data they would be chosen of other augmentations each time, with
+    the teacher asked anew; and each look is an iteration, which moves the epochs of
+    `box_batches` on: a resumed run would meet others than one that was not stopped.
+    """
+    return [
+        kd.callbacks.PrototypeRefresh(
+            method,
+            kd.data.box_batches(
+                boxes, args.batch_size, seed=args.seed, reshuffle=False
+            ),
+        )
+        for method in getattr(model, "methods", ())
+        if isinstance(method, kd.methods.GlobalKnowledge)
+    ]
+
+
+def _fit(args, model, batches, evaluation, record, an_epoch, refreshes):
     import keras
 
     from train.progress import EpochLine, Stopwatch
 
     terminal = sys.stdout.isatty()
-    callbacks = [Stopwatch()]
+    callbacks = [*refreshes, Stopwatch()]
     if args.measure_every:
         callbacks.append(
             kd.callbacks.DetectionEvaluation(evaluation, args.measure_every)

@@ -17,10 +17,13 @@ class PrototypeRefresh(keras.callbacks.Callback):
     method's `attenuation` becomes `1 - epoch / epochs`, if it is to fade.
 
     `fit` of a `Distiller` adds one for the data it trains on, augmented as they are:
-    then the teacher is asked again each time. Better give the same images without
-    augmentation, in an order that does not change, and prepared as for training:
+    then the teacher is asked again each time, and data whose iterations are epochs, as
+    those of `box_batches`, are moved on by one that is not trained on. Better give the
+    same images without augmentation, in an order that does not change, and prepared as
+    for training:
 
-        refresh = kd.callbacks.PrototypeRefresh(method, data=plain_batches)
+        plain = kd.data.box_batches(boxes, 8, reshuffle=False)
+        refresh = kd.callbacks.PrototypeRefresh(method, data=plain)
         distiller.fit(batches, epochs=12, callbacks=[refresh])
 
     and the teacher is asked once. If other pixels, boxes or labels come the next time

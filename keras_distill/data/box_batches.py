@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_distill.data.split_mix import split_mix
 
 
-def box_batches(boxes, batch_size, augment=None, seed=0, first_epoch=0):
+def box_batches(boxes, batch_size, augment=None, seed=0, first_epoch=0, reshuffle=True):
     """A dataset of shuffled batches of a `BoxSet`, to train a detector with.
 
     Iterating once is one epoch of `N // batch_size` batches, in which no image comes
@@ -26,6 +26,8 @@ def box_batches(boxes, batch_size, augment=None, seed=0, first_epoch=0):
         augment: None, or a `layers.RandomBoxAffine`.
         seed: Integer.
         first_epoch: The epoch of the first iteration: that to resume at.
+        reshuffle: Whether each iteration is the next epoch; otherwise all are
+            `first_epoch`, as `callbacks.PrototypeRefresh` wants them.
 
     Returns:
         Finite `tf.data.Dataset`, prefetched, of known cardinality, of
@@ -55,7 +57,7 @@ def box_batches(boxes, batch_size, augment=None, seed=0, first_epoch=0):
             f"`first_epoch` must not be negative. Received: first_epoch={first_epoch}"
         )
     steps = len(boxes) // batch_size
-    epochs = itertools.count(first_epoch)
+    epochs = itertools.count(first_epoch, int(reshuffle))
 
     def epoch():
         number = next(epochs)

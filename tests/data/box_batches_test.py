@@ -67,6 +67,15 @@ def test_an_epoch_is_a_function_of_seed_and_number():
     assert any((a[0] != b[0]).any() for a, b in zip(first, another, strict=True))
 
 
+def test_without_reshuffling_every_iteration_is_the_same_epoch():
+    batches = box_batches(some_boxes(), 3, seed=4, first_epoch=1, reshuffle=False)
+    wanted = arrays(box_batches(some_boxes(), 3, seed=4, first_epoch=1))
+    for _ in range(2):
+        for one, other in zip(arrays(batches), wanted, strict=True):
+            for part, same in zip(one, other, strict=True):
+                np.testing.assert_array_equal(part, same)
+
+
 def test_images_that_fill_no_batch_have_their_turn():
     batches = box_batches(some_boxes(7), 3)
     seen = [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_distill as kd
 from tests.conftest import ROOT
 from tests.models.tiny_detectors import pictures
 from train import detector, evaluate
@@ -166,7 +167,21 @@ def test_what_is_not_there_is_refused(run, folder, tmp_path):
     )
 
 
-def test_a_teacher_teaches_a_student_that_begins_trained(run, folder, tmp_path):
+class Refresh(kd.callbacks.PrototypeRefresh):
+    """Can be found again."""
+
+    made = []
+
+    def __init__(self, method, data=None, **kwargs):
+        super().__init__(method, data, **kwargs)
+        self.made.append(self)
+
+
+def test_a_teacher_teaches_a_student_that_begins_trained(
+    run, folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Refresh, "made", [])
+    monkeypatch.setattr(kd.callbacks, "PrototypeRefresh", Refresh)
     out = tmp_path / "taught"
     arguments = ["--data", str(folder), "--detector", "retinanet", *SHORT]
     arguments += ["--start", str(run[0]), "--teacher", str(run[0]), "--out", str(out)]
@@ -181,3 +196,8 @@ def test_a_teacher_teaches_a_student_that_begins_trained(run, folder, tmp_path):
         (row,) = csv.DictReader(file)
     assert float(row["global_knowledge_foreground"]) > 0
     assert float(row["base_loss"]) < float(row["loss"])
+    # Prototypes are of the same images every time, not of the epochs that are trained
+    # on: a look at these would use one up, and a resumed run would meet others.
+    (refresh,) = Refresh.made
+    looks = [[images.numpy() for images, _ in refresh.data] for _ in range(2)]
+    np.testing.assert_array_equal(*looks)
