@@ -3,8 +3,7 @@
 import numpy as np
 
 from keras_distill.device.detections import detections
-from keras_distill.device.quiet import without_chatter
-from keras_distill.device.runtime import find_runtime
+from keras_distill.device.interpreter import open_interpreter
 
 OUTPUTS = ("class_logits", "box_deltas")
 
@@ -33,22 +32,7 @@ class Detector:
     """
 
     def __init__(self, model, anchors, runtime=None, threads=1, **options):
-        if not isinstance(threads, int) or threads < 1:
-            raise ValueError(
-                f"`threads` must be a positive integer. Received: threads={threads!r}"
-            )
-        self.runtime = find_runtime(runtime)
-        try:
-            with without_chatter():
-                self._interpreter = self.runtime.interpreter(
-                    model_content=bytes(model), num_threads=threads
-                )
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"{self.runtime.name} {self.runtime.version} cannot run this model: "
-                f"{error}"
-            ) from error
+        self.runtime, self._interpreter = open_interpreter(model, runtime, threads)
         self.anchors, self.options = np.asarray(anchors, np.float32), options
         # By their names: the order of the outputs in a file is not certain.
         signatures = self._interpreter.get_signature_list()

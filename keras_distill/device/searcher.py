@@ -3,8 +3,7 @@
 import numpy as np
 
 from keras_distill.device.bundle_error import BundleError
-from keras_distill.device.quiet import without_chatter
-from keras_distill.device.runtime import find_runtime
+from keras_distill.device.interpreter import open_interpreter
 
 SIGNATURE = "search"
 
@@ -30,25 +29,10 @@ class Searcher:
     """
 
     def __init__(self, model, runtime=None, threads=1):
-        if not isinstance(threads, int) or threads < 1:
-            raise ValueError(
-                f"`threads` must be a positive integer. Received: threads={threads!r}"
-            )
-        self.runtime = find_runtime(runtime)
-        try:
-            with without_chatter():
-                self._interpreter = self.runtime.interpreter(
-                    model_content=bytes(model), num_threads=threads
-                )
-                self._interpreter.allocate_tensors()
-                signatures = self._interpreter.get_signature_list()
-        except (ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"{self.runtime.name} {self.runtime.version} cannot run this model: "
-                f"{error}"
-            ) from error
+        self.runtime, self._interpreter = open_interpreter(model, runtime, threads)
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
+        signatures = self._interpreter.get_signature_list()
         kinds = ["uint8", "int32", "float32", "float32"]
         found = [(d["dtype"].__name__, d["shape"].tolist()) for d in inputs + outputs]
         shapes = [shape for _, shape in found]

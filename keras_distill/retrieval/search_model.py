@@ -6,8 +6,7 @@ import time
 
 import numpy as np
 
-from keras_distill.device.quiet import without_chatter
-from keras_distill.device.runtime import find_runtime
+from keras_distill.device.interpreter import open_interpreter
 from keras_distill.device.searcher import Searcher
 from keras_distill.retrieval.exact_search import exact_search
 from keras_distill.retrieval.inverted_lists import inverted_lists
@@ -187,9 +186,7 @@ def embedding_search(model):
     Args:
         model: Bytes of a search file that is given embeddings.
     """
-    interpreter = find_runtime().interpreter(model_content=model, num_threads=1)
-    with without_chatter():
-        interpreter.allocate_tensors()
+    _, interpreter = open_interpreter(model)
     (taken,) = (detail["index"] for detail in interpreter.get_input_details())
     ids, scores, _ = (detail["index"] for detail in interpreter.get_output_details())
 
