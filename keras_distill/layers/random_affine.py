@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_distill.layers.draws import uniform_draws
+
 FILL_MODES = ("nearest", "constant", "reflect")
 
 
@@ -100,13 +102,7 @@ class RandomAffine(keras.layers.Layer):
         if not training:
             return ops.cast(images, self.compute_dtype)
         if draws is None:
-            draws = keras.random.uniform(
-                (ops.shape(images)[0], self.draws_per_image),
-                minval=-1.0,
-                maxval=1.0,
-                dtype="float32",
-                seed=self._generator,
-            )
+            draws = uniform_draws(images, self.draws_per_image, self._generator)
         height, width = (ops.cast(n, "float32") for n in ops.shape(images)[1:3])
         moved = ops.image.affine_transform(
             ops.cast(images, "float32"),

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_distill.layers.draws import uniform_draws
+
 
 @keras.saving.register_keras_serializable(package="keras_distill")
 class RandomBoxAffine(keras.layers.Layer):
@@ -87,13 +89,7 @@ class RandomBoxAffine(keras.layers.Layer):
         if not training:
             return images, boxes, mask
         if draws is None:
-            draws = keras.random.uniform(
-                (ops.shape(images)[0], self.draws_per_image),
-                minval=-1.0,
-                maxval=1.0,
-                dtype="float32",
-                seed=self._generator,
-            )
+            draws = uniform_draws(images, self.draws_per_image, self._generator)
         size = ops.cast(ops.shape(images)[1:3], "float32")  # height, width
         factor, start = self._motion(ops.cast(draws, "float32"), size)
         moved = self._resampled(images, factor, start, size)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_distill.layers.covered_area import covered_area
+from keras_distill.layers.draws import uniform_draws
 from keras_distill.layers.enlarged_window import enlarged_window
 from keras_distill.layers.gaussian_blur import gaussian_blur
 from keras_distill.layers.pixel_noise import pixel_noise
@@ -135,13 +136,7 @@ class RandomDegradation(keras.layers.Layer):
         if not training or not self._enabled():
             return ops.cast(images, self.compute_dtype)
         if draws is None:
-            draws = keras.random.uniform(
-                (ops.shape(images)[0], self.draws_per_image),
-                minval=-1.0,
-                maxval=1.0,
-                dtype="float32",
-                seed=self._generator,
-            )
+            draws = uniform_draws(images, self.draws_per_image, self._generator)
         draws = ops.cast(draws, "float32")
         clean = ops.cast(images, "float32")
         strengths = self.strengths(draws)

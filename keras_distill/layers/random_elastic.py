@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_distill.layers.draws import uniform_draws
+
 
 @keras.saving.register_keras_serializable(package="keras_distill")
 class RandomElastic(keras.layers.Layer):
@@ -77,13 +79,7 @@ class RandomElastic(keras.layers.Layer):
         if not training:
             return ops.cast(images, self.compute_dtype)
         if draws is None:
-            draws = keras.random.uniform(
-                (ops.shape(images)[0], self.draws_per_image),
-                minval=-1.0,
-                maxval=1.0,
-                dtype="float32",
-                seed=self._generator,
-            )
+            draws = uniform_draws(images, self.draws_per_image, self._generator)
         across, down = self._shifts(ops.cast(draws, "float32"), images.shape[1:3])
         moved = _sampled(ops.cast(images, "float32"), across, down)
         return ops.cast(moved, self.compute_dtype)

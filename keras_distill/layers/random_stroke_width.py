@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_distill.layers.draws import uniform_draws
+
 INKS = ("dark", "light")
 
 
@@ -78,13 +80,7 @@ class RandomStrokeWidth(keras.layers.Layer):
         if not training:
             return ops.cast(images, self.compute_dtype)
         if draws is None:
-            draws = keras.random.uniform(
-                (ops.shape(images)[0], self.draws_per_image),
-                minval=-1.0,
-                maxval=1.0,
-                dtype="float32",
-                seed=self._generator,
-            )
+            draws = uniform_draws(images, self.draws_per_image, self._generator)
         draws = ops.cast(draws, "float32")[:, 0, None, None, None]
         sign = -1.0 if self.ink == "dark" else 1.0
         ink = sign * ops.cast(images, "float32")
