@@ -38,7 +38,7 @@ python -m train.detector --data bccd --detector retinanet --role student \\
 def main(argv=None):
     args = _parser().parse_args(argv)
     _check(args)
-    arguments = {name: _plain(value) for name, value in vars(args).items()}
+    arguments = run_folder.plain_arguments(args)
     state = run_folder.check(args.out, arguments, args.resume, args.overwrite)
     if state == "finished":
         print(f"The run is finished: {args.out}")
@@ -295,11 +295,6 @@ def _check(args):
 
 def _counts(boxes):
     return {"images": len(boxes), "boxes": boxes.box_count}
-
-
-def _plain(value):
-    """An argument as `recipe.json` keeps it."""
-    return str(value) if isinstance(value, pathlib.Path) else value
 
 
 def _parser():

@@ -44,7 +44,7 @@ python -m train.embedder --data images --eval-classes 'Greek/*' --out runs/x"""
 def main(argv=None):
     args = _parser().parse_args(argv)
     _check(args)
-    arguments = {name: _plain(value) for name, value in vars(args).items()}
+    arguments = run_folder.plain_arguments(args)
     state = run_folder.check(args.out, arguments, args.resume, args.overwrite)
     if state == "finished":
         print(f"The run is finished: {args.out}")
@@ -272,11 +272,6 @@ def _loss(args, classes):
     default = kd.losses.get(args.loss, classes)
     methods.check(options, type(default), f"--loss {args.loss}")
     return kd.losses.get(args.loss, **{"num_classes": classes, **options})
-
-
-def _plain(value):
-    """An argument as `recipe.json` keeps it."""
-    return str(value) if isinstance(value, pathlib.Path) else value
 
 
 def _parser():

@@ -25,7 +25,7 @@ LEAST |= {"scorer_width": 2, "epochs": 1, "batch_size": 1, "seed": 0}
 def main(argv=None):
     args = _parser().parse_args(argv)
     _check(args)
-    arguments = {name: _plain(value) for name, value in vars(args).items()}
+    arguments = run_folder.plain_arguments(args)
     state = run_folder.check(args.out, arguments, args.resume, args.overwrite)
     if state == "finished":
         print(f"The run is finished: {args.out}")
@@ -164,11 +164,6 @@ def _check(args):
             "--embedder-options are of an embedder that is trained here: leave them "
             f"out. Received: --embedder {args.embedder}"
         )
-
-
-def _plain(value):
-    """An argument as `recipe.json` keeps it."""
-    return str(value) if isinstance(value, pathlib.Path) else value
 
 
 def _parser():

@@ -19,6 +19,18 @@ FREE = ("out", "resume", "overwrite", "teacher_cache")
 PACKAGES = ("keras", "tensorflow", "numpy")
 
 
+def plain_arguments(args):
+    """The arguments of a program as `recipe.json` keeps them: paths as strings.
+
+    Args:
+        args: `argparse.Namespace`.
+    """
+    return {
+        name: str(value) if isinstance(value, pathlib.Path) else value
+        for name, value in vars(args).items()
+    }
+
+
 def check(out, arguments, resume=False, overwrite=False):
     """Says what may be done with `out`, before anything costly is done.
 
