@@ -12,6 +12,8 @@ DEVICE_INSTALLED := .venv-device/.installed
 RUN := runs/glyphs
 BUNDLE := bundles/glyphs
 QUERIES := runs/glyphs-queries
+# A test process takes up to 3 GB. Files stay whole: what one shares is made once.
+IN_PARALLEL := -n 2 --dist loadfile
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -64,7 +66,7 @@ $(QUERIES)/.made: $(BUNDLE)/manifest.json | $(INSTALLED)
 # --- the tests -------------------------------------------------------------------
 
 test: lint
-	$(VENV) -m pytest -q -m 'not slow'
+	$(VENV) -m pytest -q -m 'not slow' $(IN_PARALLEL)
 
 test-slow: $(INSTALLED)
 	$(VENV) -m pytest -q -m slow

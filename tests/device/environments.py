@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 
+import filelock
 import pytest
 
 from tests.conftest import ROOT
@@ -81,6 +82,12 @@ def environment(runtime):
     Returns:
         Path of its Python.
     """
+    # Of several test processes one makes it, and the others wait.
+    with filelock.FileLock(FOLDERS[runtime].with_suffix(".lock")):
+        return _environment(runtime)
+
+
+def _environment(runtime):
     folder = FOLDERS[runtime]
     binaries = folder / ("Scripts" if os.name == "nt" else "bin")
     python, stamp = binaries / "python", folder / "installed.json"
