@@ -10,9 +10,6 @@ BETTER, WORSE, OPEN = "#1a7f4b", "#b3392f", "#5a6472"
 def picture(recipe, record):
     """Draws what each method gains over the baseline, or over another method.
 
-    A row a comparison, a panel a measure: a dot for each seed, the mean with its 95 %
-    interval above them.
-
     Args:
         recipe: `Recipe`.
         record: `Record`.
@@ -20,23 +17,42 @@ def picture(recipe, record):
     Returns:
         A `matplotlib.figure.Figure`; `None` while there is no pair of runs.
     """
+    return draw(recipe, record, pairs(recipe, record), TASKS[recipe.task].measures)
+
+
+def draw(recipe, record, compared, measures):
+    """Draws paired differences.
+
+    A row a comparison, a panel a measure: a dot for each seed, the mean with its 95 %
+    interval above them.
+
+    Args:
+        recipe: What has a `name` and a `baseline`.
+        record: `Record`.
+        compared: List of `(method, other)`.
+        measures: Dictionary from figures to their `Measure`; the first decides which
+            comparisons there are.
+
+    Returns:
+        A `matplotlib.figure.Figure`; `None` while there is no pair of runs.
+    """
     from matplotlib.figure import Figure
 
-    task = TASKS[recipe.task]
-    gains = {key: _gains(recipe, record, key) for key in task.measures}
-    names = list(gains[task.merit])
+    gains = {key: _gains(recipe, record, compared, key) for key in measures}
+    first = next(iter(gains.values()))
+    names = list(first)
     if not names:
         return None
     figure = Figure(figsize=(9, 1.5 + 0.45 * len(names)), layout="constrained")
-    panels = figure.subplots(1, len(task.measures), sharey=True, squeeze=False)[0]
-    others = {other for _, other in pairs(recipe, record)} - {recipe.baseline}
+    panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    others = {other for _, other in compared} - {recipe.baseline}
     beside = f"{recipe.baseline}, or the method named" if others else recipe.baseline
-    for panel, (key, measure) in zip(panels, task.measures.items(), strict=True):
+    for panel, (key, measure) in zip(panels, measures.items(), strict=True):
         _draw(panel, gains[key], names, measure)
         panel.set_xlabel(f"{measure.title}, difference in {measure.unit}")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
-    runs = max(len(seeds) for seeds in gains[task.merit].values())
+    runs = max(len(seeds) for seeds in first.values())
     figure.suptitle(
         f"{recipe.name}, against {beside}\na dot a seed (up to {runs}), mean and 95 % "
         "interval; green better, red worse, grey undecided",
@@ -45,9 +61,9 @@ def picture(recipe, record):
     return figure
 
 
-def _gains(recipe, record, key):
+def _gains(recipe, record, compared, key):
     found = {}
-    for label, other in pairs(recipe, record):
+    for label, other in compared:
         gains = differences(record.figures(label, key), record.figures(other, key))
         if gains:
             name = label if other == recipe.baseline else f"{label} against {other}"

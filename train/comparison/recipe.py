@@ -6,11 +6,8 @@ as if it had been set.
 """
 
 import dataclasses
-import json
-import math
-import pathlib
-import re
 
+from train.comparison import fields
 from train.comparison.tasks import TASKS
 
 
@@ -85,14 +82,7 @@ def read(path):
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a recipe; the message says what was expected.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no recipe here. Received: {path}")
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object)
-        return parse(raw)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    return fields.read(path, parse)
 
 
 def parse(raw):
@@ -103,32 +93,26 @@ def parse(raw):
     required.add(task.measured_by)
     optional = {"tuning", "teacher", "trunk", "about", "loss_options", *task.optional}
     required -= {*optional, "budget"}
-    _fields(raw, "recipe", required, {*optional, "steps", "epochs"})
-    name = _text(raw["name"], "name")
-    if not re.fullmatch(r"[\w-]+", name):
-        raise ValueError(
-            "`name` names a folder: letters, digits, _ and - are allowed. "
-            f"Received: name={name!r}"
-        )
+    fields.known(raw, "recipe", required, {*optional, "steps", "epochs"})
     recipe = Recipe(
-        name=name,
+        name=fields.name(raw["name"]),
         task=raw["task"],
-        data=_text(raw["data"], "data"),
-        image_size=_count(raw["image_size"], "image_size"),
+        data=fields.text(raw["data"], "data"),
+        image_size=fields.count(raw["image_size"], "image_size"),
         student=_student(raw["student"], "student", task),
-        loss=_text(raw["loss"], "loss"),
-        loss_options=_options(raw.get("loss_options", {}), "loss_options"),
-        budget=_budget(raw, "recipe"),
+        loss=fields.text(raw["loss"], "loss"),
+        loss_options=fields.options(raw.get("loss_options", {}), "loss_options"),
+        budget=fields.budget(raw, "recipe"),
         batch=_batch(raw["batch"]),
-        optimizer=_optimizer(raw["optimizer"], "optimizer", partial=False),
+        optimizer=fields.optimizer(raw["optimizer"], "optimizer", partial=False),
         augment=_augment(raw["augment"]),
-        seeds=_seeds(raw["seeds"], "seeds"),
-        baseline=_text(raw["baseline"], "baseline"),
+        seeds=fields.seeds(raw["seeds"], "seeds"),
+        baseline=fields.text(raw["baseline"], "baseline"),
         methods=_methods(raw["methods"]),
         tuning=_tuning(raw.get("tuning"), task),
         teacher=_teacher(raw.get("teacher"), task),
         trunk=_trunk(raw.get("trunk"), task),
-        about=_text(raw.get("about", " "), "about").strip(),
+        about=fields.text(raw.get("about", " "), "about").strip(),
         **_part(raw, task.measured_by),
     )
     if recipe.baseline not in recipe.methods:
@@ -161,12 +145,8 @@ def _methods(raw):
 
 def _method(name, entry):
     where = f"methods.{name}"
-    if not re.fullmatch(r"[\w(][\w ()+.=-]*", name) or name == "teacher":
-        raise ValueError(
-            "A method is named by a word or two of letters, digits and ()+.=- (other "
-            f"signs mean something in the table), and not 'teacher'. Received: {name!r}"
-        )
-    _fields(
+    fields.method_name(name)
+    fields.known(
         entry,
         where,
         {"methods"},
@@ -179,13 +159,13 @@ def _method(name, entry):
         )
     found = {
         "methods": [_specification(spec, where) for spec in entry["methods"]],
-        "budget": _budget(entry, where, needed=False),
-        "optimizer": _optimizer(entry.get("optimizer", {}), f"{where}.optimizer"),
-        "loss_options": _options(
+        "budget": fields.budget(entry, where, needed=False),
+        "optimizer": fields.optimizer(entry.get("optimizer", {}), f"{where}.optimizer"),
+        "loss_options": fields.options(
             entry.get("loss_options", {}), f"{where}.loss_options"
         ),
         **{
-            name: _text(entry[name], f"{where}.{name}") if name in entry else None
+            name: fields.text(entry[name], f"{where}.{name}") if name in entry else None
             for name in ("loss", "against")
         },
     }
@@ -196,7 +176,7 @@ def _method(name, entry):
                 f"`{where}.trials` must be a list of one or more. Received: {trials!r}"
             )
         for number, trial in enumerate(trials, 1):
-            _options(trial, f"{where}.trials, the {number}. of them,")
+            fields.options(trial, f"{where}.trials, the {number}. of them,")
         found["trials"] = trials
     return found
 
@@ -244,24 +224,24 @@ def _check_against(recipe):
 def _tuning(raw, task):
     if raw is None:
         return None
-    _fields(raw, "tuning", {task.validated_by, "seeds"}, {"steps", "epochs"})
+    fields.known(raw, "tuning", {task.validated_by, "seeds"}, {"steps", "epochs"})
     return {
         **_part(raw, task.validated_by, "tuning."),
-        "seeds": _seeds(raw["seeds"], "tuning.seeds"),
-        "budget": _budget(raw, "tuning", needed=False),
+        "seeds": fields.seeds(raw["seeds"], "tuning.seeds"),
+        "budget": fields.budget(raw, "tuning", needed=False),
     }
 
 
 def _part(raw, name, where=""):
     """The field that says which part of the data is measured on."""
-    check = _share if name.endswith("_share") else _globs
+    check = fields.share if name.endswith("_share") else fields.globs
     return {name: check(raw.get(name), f"{where}{name}")}
 
 
 def _teacher(raw, task):
     if raw is None:
         return None
-    _fields(
+    fields.known(
         raw,
         "teacher",
         {*task.student_fields},
@@ -271,9 +251,9 @@ def _teacher(raw, task):
     student = {name: raw[name] for name in task.student_fields}
     return {
         **_student(student, "teacher", task),
-        "image_size": _if_given(raw, "image_size", _count, "teacher"),
+        "image_size": _if_given(raw, "image_size", fields.count, "teacher"),
         **_beforehand(raw, "teacher"),
-        "views": _count(raw.get("views", 8), "teacher.views"),
+        "views": fields.count(raw.get("views", 8), "teacher.views"),
     }
 
 
@@ -282,7 +262,7 @@ def _trunk(raw, task):
         return None
     head = set(task.student_fields) - {"backbone"}
     part = {task.measured_by}
-    _fields(
+    fields.known(
         raw,
         "trunk",
         {"data", *head, *(part - {*task.optional})},
@@ -296,8 +276,8 @@ def _trunk(raw, task):
             f"Received: trunk.of={of!r}"
         )
     return {
-        "data": _text(raw["data"], "trunk.data"),
-        **{name: _count(raw[name], f"trunk.{name}") for name in head},
+        "data": fields.text(raw["data"], "trunk.data"),
+        **{name: fields.count(raw[name], f"trunk.{name}") for name in head},
         **_part(raw, task.measured_by, "trunk."),
         **_beforehand(raw, "trunk"),
         "of": of,
@@ -307,12 +287,14 @@ def _trunk(raw, task):
 def _beforehand(raw, where):
     """How something is trained that is there before the methods are compared."""
     return {
-        "loss": _if_given(raw, "loss", _text, where),
-        "loss_options": _options(raw.get("loss_options", {}), f"{where}.loss_options"),
+        "loss": _if_given(raw, "loss", fields.text, where),
+        "loss_options": fields.options(
+            raw.get("loss_options", {}), f"{where}.loss_options"
+        ),
         "methods": [_specification(s, where) for s in raw.get("methods", [])],
-        "budget": _budget(raw, where, needed=False),
-        "optimizer": _optimizer(raw.get("optimizer", {}), f"{where}.optimizer"),
-        "seed": _count(raw.get("seed", 0), f"{where}.seed", least=0),
+        "budget": fields.budget(raw, where, needed=False),
+        "optimizer": fields.optimizer(raw.get("optimizer", {}), f"{where}.optimizer"),
+        "seed": fields.count(raw.get("seed", 0), f"{where}.seed", least=0),
     }
 
 
@@ -320,117 +302,18 @@ def _if_given(raw, name, check, where):
     return check(raw[name], f"{where}.{name}") if name in raw else None
 
 
-def _object(pairs):
-    """A JSON object in which no key comes twice: the first would be lost."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"Keys must differ. Received twice: {', '.join(twice)}")
-    return found
-
-
-def _fields(raw, where, required, optional=()):
-    if not isinstance(raw, dict):
-        raise ValueError(f"`{where}` must be an object. Received: {where}={raw!r}")
-    known = sorted({*required, *optional})
-    unknown = [name for name in raw if name not in known]
-    if unknown:
-        raise ValueError(
-            f"Unknown field of `{where}`. Expected some of {', '.join(known)}. "
-            f"Received: {', '.join(unknown)}"
-        )
-    missing = sorted(name for name in required if name not in raw)
-    if missing:
-        raise ValueError(f"`{where}` lacks {', '.join(missing)}. Received: {[*raw]}")
-
-
 def _student(raw, where, task):
-    _fields(raw, where, {*task.student_fields})
-    checks = {"backbone": _text, "dim": _count}
+    fields.known(raw, where, {*task.student_fields})
+    checks = {"backbone": fields.text, "dim": fields.count}
     return {
         name: checks[name](raw[name], f"{where}.{name}") for name in task.student_fields
     }
 
 
 def _batch(raw):
-    _fields(raw, "batch", {"classes", "per_class"})
-    return {name: _count(raw[name], f"batch.{name}", least=2) for name in raw}
-
-
-def _optimizer(raw, where, partial=True):
-    names = {"learning_rate", "weight_decay"}
-    _fields(raw, where, set() if partial else names, names)
-    for name, value in raw.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        least = 0 if name == "weight_decay" else math.ulp(0.0)
-        if not number or not least <= value < math.inf:
-            kind = "0 or more" if name == "weight_decay" else "positive"
-            raise ValueError(
-                f"`{where}.{name}` must be a number, {kind}. Received: {name}={value!r}"
-            )
-    return {name: float(value) for name, value in raw.items()}
-
-
-def _budget(raw, where, needed=True):
-    given = [name for name in ("steps", "epochs") if name in raw]
-    if len(given) > 1 or (needed and not given):
-        raise ValueError(
-            f"`{where}` must have either steps or epochs. "
-            f"Received: {' and '.join(given) or 'neither'}"
-        )
-    return {name: _count(raw[name], f"{where}.{name}") for name in given} or None
-
-
-def _seeds(raw, where):
-    if not isinstance(raw, list) or not raw or len({*map(repr, raw)}) < len(raw):
-        raise ValueError(
-            f"`{where}` must be a list of different integers. Received: {where}={raw!r}"
-        )
-    return [_count(seed, where, least=0) for seed in raw]
-
-
-def _globs(raw, where):
-    if raw is None:
-        return None
-    if not isinstance(raw, list) or not raw or not all(isinstance(g, str) for g in raw):
-        raise ValueError(
-            f"`{where}` must be a list of globs over class names. "
-            f"Received: {where}={raw!r}"
-        )
-    return raw
-
-
-def _share(raw, where):
-    number = isinstance(raw, int | float) and not isinstance(raw, bool)
-    if not number or not 0 < raw < 1:
-        raise ValueError(
-            f"`{where}` must be a number between 0 and 1. Received: {where}={raw!r}"
-        )
-    return raw
+    fields.known(raw, "batch", {"classes", "per_class"})
+    return {name: fields.count(raw[name], f"batch.{name}", least=2) for name in raw}
 
 
 def _augment(raw):
-    return None if raw is None else _options(raw, "augment")
-
-
-def _options(raw, where):
-    if not isinstance(raw, dict):
-        raise ValueError(
-            f"`{where}` must be an object of options. Received: {where}={raw!r}"
-        )
-    return raw
-
-
-def _text(raw, where):
-    if not isinstance(raw, str) or not raw:
-        raise ValueError(f"`{where}` must be a string. Received: {where}={raw!r}")
-    return raw
-
-
-def _count(raw, where, least=1):
-    if not isinstance(raw, int) or isinstance(raw, bool) or raw < least:
-        raise ValueError(
-            f"`{where}` must be an integer, {least} or more. Received: {where}={raw!r}"
-        )
-    return raw
+    return None if raw is None else fields.options(raw, "augment")
