@@ -65,6 +65,7 @@ def main(argv=None):
             index_recall=args.recall,
             task_library=args.task_library,
             neighbours=args.neighbours,
+            mode=args.mode,
             progress=progress,
         )
     if args.json:
@@ -222,6 +223,12 @@ def _parser():
         default=0.5,
         metavar="POINTS",
         help="of Recall@1 that any stage may lie below Keras (%(default)s)",
+    )
+    add(
+        "--mode",
+        choices=("int8", "int8-qat"),
+        default="int8",
+        help="int8-qat: train for 8 bits, and keep that if it helps (%(default)s)",
     )
     add(
         "--runtime",

@@ -9,7 +9,7 @@ import pathlib
 import zlib
 
 import keras_distill as kd
-from export import finished_run
+from export import finished_run, report
 from keras_distill import command_line
 
 CALIBRATION_IMAGES = 500
@@ -63,7 +63,8 @@ def measured(student, calibration, images, labels, modes):
     Returns:
         List of dictionaries: `mode`, `bytes`, `zip_bytes` (deflated), `failed` (the
         check that refuses the file, or `None`), `milliseconds` and the figures of a
-        stage of `RetrievalBudget`. Keras and float32 come first.
+        stage of `RetrievalBudget`; of `int8-qat` also `quantization_aware`, see
+        `keras_distill.tflite.QuantizationAware`. Keras and float32 come first.
     """
     from keras_distill.device import Embedder
     from keras_distill.retrieval import RetrievalBudget
@@ -73,7 +74,12 @@ def measured(student, calibration, images, labels, modes):
     rows = [{"mode": "Keras", "failed": None, **budget.stages[0]}]
     reference = None
     for mode in ("float32", *modes):
-        model = kd.tflite.convert(student, mode, calibration)
+        network, trained = student, None
+        if mode == "int8-qat":
+            taught = kd.tflite.quantization_aware(student, calibration)
+            network, trained = taught.student, taught.facts()
+        own = "int8" if mode == "int8-qat" else mode
+        model = kd.tflite.convert(network, own, calibration)
         reference = reference or model
         failed = None
         try:
@@ -85,7 +91,8 @@ def measured(student, calibration, images, labels, modes):
         milliseconds = embedder.milliseconds(images[0])
         stage = budget.add(mode, budget.nearest(found), found, milliseconds)
         sizes = {"bytes": len(model), "zip_bytes": len(zlib.compress(model, 9))}
-        rows.append({"mode": mode, "failed": failed, **sizes, **stage})
+        row = {"mode": mode, "failed": failed, **sizes, **stage}
+        rows.append(row if trained is None else {**row, "quantization_aware": trained})
     return rows
 
 
@@ -106,7 +113,11 @@ def show(rows, title):
         for name in FIGURES:
             cells.append(_cell(name, row[name]))
         table.add_row(row["mode"], *cells, row["failed"] or "")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for row in rows:
+        if "quantization_aware" in row:
+            console.print(f"{row['mode']}: {report.trained(row['quantization_aware'])}")
 
 
 def _cell(name, value):

@@ -58,6 +58,9 @@ def show(out, manifest):
         "training. One thread of this machine.",
         style="dim",
     )
+    for facts in manifest["models"].values():
+        if "quantization_aware" in facts:
+            console.print(f"{facts['file']}: {trained(facts['quantization_aware'])}")
     if "search" in manifest:
         _show_search(console, manifest["search"])
     if manifest.get("thresholds"):
@@ -68,6 +71,22 @@ def show(out, manifest):
         _show_task_library(console, manifest["task_library"])
     for name, facts in manifest["files"].items():
         console.print(f"{facts['bytes']:>12,}  {out / name}", highlight=False)
+
+
+def trained(facts):
+    """A sentence of what training for int8 did.
+
+    Args:
+        facts: Dictionary, see `keras_distill.tflite.QuantizationAware.facts`.
+    """
+    kept = (
+        "kept" if facts["trained"] else "not kept, the file is of the student as it was"
+    )
+    return (
+        f"trained for 8 bits on {facts['images']:,} images, which took the mean cosine "
+        f"over {facts['held_out']:,} others from {facts['cosine_before']:.6f} to "
+        f"{facts['cosine_after']:.6f}: {kept}."
+    )
 
 
 def _show_search(console, search):

@@ -39,6 +39,7 @@ from keras_distill.tflite.from_keras import keras_rows
 from keras_distill.version import __version__
 
 FILES = {"float32": "embed_f32.tflite", "int8": "embed_int8.tflite"}
+INT8_MODES = ("int8", "int8-qat")
 MOST_HELD_OUT, MOST_QUERIES = 1000, 500
 PAGE, WORST_QUERIES = "report.html", 12
 BATCH = 256
@@ -71,6 +72,7 @@ def write_bundle(
     index_recall=0.99,
     task_library=False,
     neighbours=10,
+    mode="int8",
     progress=None,
 ):
     """Exports an embedder and its catalogue as a folder that a device opens.
@@ -146,6 +148,10 @@ def write_bundle(
             the catalogue inside, for Android's Task Library, see `task_searcher`.
             Defaults to `False`.
         neighbours: Positive integer, how many the search file gives. Defaults to `10`.
+        mode: `"int8"`, or `"int8-qat"`: the int8 file is that of the student as
+            `keras_distill.tflite.quantization_aware` trains it on `calibration`,
+            where that brings it nearer to the student; the manifest says so at
+            `models.int8.quantization_aware`. Defaults to `"int8"`.
         progress: Function `(what, done, total)` called as the work goes on.
 
     Returns:
@@ -175,6 +181,7 @@ def write_bundle(
             "`catalogue` must hold at least two images. "
             f"Received: catalogue={catalogue}"
         )
+    tflite.check_mode(mode, INT8_MODES)
     check_max_drop(max_drop)
     check_runtimes(runtimes)
     options = {"keep": keep, "rescale_above": rescale_above, "threshold": threshold}
@@ -186,7 +193,7 @@ def write_bundle(
         held_out = catalogue.read(spread(len(catalogue), MOST_HELD_OUT))
     held_out = np.asarray(held_out)
 
-    models = _converted(student, calibration, report)
+    models, trained = _converted(student, calibration, mode, report)
     report("Verifying", 0, 1)
     limits = {"min_cosine_mean": min_cosine_mean, "min_cosine": min_cosine}
     figures = {
@@ -215,6 +222,8 @@ def write_bundle(
             "recall_at_1": stage["recall_at_1"],
             "milliseconds": milliseconds,
         }
+    if trained is not None:
+        figures["int8"]["quantization_aware"] = trained.facts()
     _add_mixed_stages(budget, models, rows, catalogue, runtimes, report)
     calibrated = catalogue_thresholds(
         rows["int8"], catalogue.labels, false_match_rate, rows["float32"]
@@ -333,17 +342,27 @@ def check_out(out, overwrite=False):
         )
 
 
-def _converted(student, calibration, report):
-    models = {}
-    for i, mode in enumerate(FILES):
-        report("Converting", i, len(FILES))
-        models[mode] = tflite.add_metadata(
-            tflite.convert(student, mode, calibration),
-            student.name,
-            f"Embeds an image as a row of length one. Trunk in {mode}.",
+def _converted(student, calibration, mode, report):
+    """`{name: bytes}` of both files, and what training for int8 did, or `None`."""
+    networks, trained = dict.fromkeys(FILES, student), None
+    if mode == "int8-qat":
+        what = "Training for int8"
+        trained = tflite.quantization_aware(
+            embedder_of(student),
+            calibration,
+            progress=lambda done, total: report(what, done, total),
         )
-    report("Converting", len(FILES), len(FILES))
-    return models
+        networks["int8"] = trained.student
+    models = {}
+    for i, (name, network) in enumerate(networks.items()):
+        report("Converting", i, len(networks))
+        models[name] = tflite.add_metadata(
+            tflite.convert(network, name, calibration),
+            student.name,
+            f"Embeds an image as a row of length one. Trunk in {name}.",
+        )
+    report("Converting", len(networks), len(networks))
+    return models, trained
 
 
 def _embedded(student, embedders, catalogue, report):

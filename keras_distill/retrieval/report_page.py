@@ -113,7 +113,19 @@ def _models(models):
     names = ["file", "kB", "of float", "ms an image", "mean cosine", "least cosine"]
     held_out = next(iter(models.values()))["images"]
     note = f"Cosines to Keras and lengths over {held_out:,} images not trained on."
+    for facts in models.values():
+        if "quantization_aware" in facts:
+            note += _trained(facts["file"], facts["quantization_aware"])
     return _section("Networks", note, _table([*names, "length of rows"], rows))
+
+
+def _trained(file, facts):
+    kept = "was kept" if facts["trained"] else "was not kept, for it is no nearer"
+    return (
+        f" The student of {file} was trained for 8 bits on {facts['images']:,} "
+        f"training images. That took the mean cosine over {facts['held_out']:,} others "
+        f"from {facts['cosine_before']:.6f} to {facts['cosine_after']:.6f}, and {kept}."
+    )
 
 
 def _worst(catalogue, worst):

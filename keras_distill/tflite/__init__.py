@@ -11,7 +11,10 @@ from keras_distill.tflite.convert_scorer import (
 )
 from keras_distill.tflite.from_keras import check_mode
 from keras_distill.tflite.metadata import add_metadata, read_files, read_metadata
-from keras_distill.tflite.quantization_aware import quantization_aware
+from keras_distill.tflite.quantization_aware import (
+    QuantizationAware,
+    quantization_aware,
+)
 from keras_distill.tflite.tf_keras_twin import tf_keras_twin
 from keras_distill.tflite.verification_error import VerificationError
 from keras_distill.tflite.verify import CHECKS, verify
@@ -23,6 +26,7 @@ __all__ = [
     "INPUT",
     "MODES",
     "OUTPUT",
+    "QuantizationAware",
     "SCORE",
     "SCORER_CHECKS",
     "SCORER_MODES",

@@ -1,8 +1,12 @@
 """From a Keras embedder to the bytes of a .tflite that a phone runs."""
 
+import warnings
+
 from keras_distill.tflite.from_keras import (
     INPUT,
     MODES,
+    OUTPUT,
+    SIGNATURE,
     check_mode,
     from_keras,
     image_network,
@@ -10,8 +14,6 @@ from keras_distill.tflite.from_keras import (
 from keras_distill.tflite.quantization_aware import quantization_aware
 
 __all__ = ["INPUT", "MODES", "OUTPUT", "SIGNATURE", "convert", "embedder_of"]
-
-SIGNATURE, OUTPUT = "embed", "embedding"
 
 
 def convert(student, mode="float32", calibration=None):
@@ -37,7 +39,8 @@ def convert(student, mode="float32", calibration=None):
               `calibration`, the tail in float;
             * `"int8-qat"`: the same, after some epochs in which the student learns on
               `calibration` to give in 8 bits what it gives: `quantization_aware`
-              with its defaults.
+              with its defaults. Where that does not help, the file is that of
+              `"int8"`, and a warning says so.
         calibration: uint8 array `(count, height, width, channels)` of real training
             images, needed by both modes of int8: they set the range of each
             activation. Noise instead of images makes a file that embeds nothing
@@ -63,7 +66,10 @@ def convert(student, mode="float32", calibration=None):
     check_mode(mode)
     student = embedder_of(student)
     if mode == "int8-qat":
-        student = quantization_aware(student, calibration)
+        taught = quantization_aware(student, calibration)
+        if not taught.trained:
+            warnings.warn(f"{taught}: the file is that of mode 'int8'.", stacklevel=2)
+        student = taught.student
     return from_keras(student, mode, calibration, SIGNATURE, OUTPUT)
 
 

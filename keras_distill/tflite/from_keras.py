@@ -9,7 +9,7 @@ from keras_distill.device.quiet import without_chatter
 from keras_distill.tflite.graph import parse, serialize
 from keras_distill.tflite.quantize import quantize_trunk, quantize_weights
 
-INPUT = "image"
+SIGNATURE, INPUT, OUTPUT = "embed", "image", "embedding"
 MODES = ("float32", "float16", "dynamic", "int8", "int8-qat")
 
 

@@ -3,8 +3,14 @@
 import numpy as np
 
 from keras_distill.device.embedder import Embedder
-from keras_distill.tflite.convert import OUTPUT, SIGNATURE, embedder_of
-from keras_distill.tflite.from_keras import check_images, check_mode, keras_rows
+from keras_distill.tflite.convert import embedder_of
+from keras_distill.tflite.from_keras import (
+    OUTPUT,
+    SIGNATURE,
+    check_images,
+    check_mode,
+    keras_rows,
+)
 from keras_distill.tflite.graph import read_graph
 from keras_distill.tflite.structure import STRUCTURE_CHECKS, check_structure
 from keras_distill.tflite.verification_error import VerificationError

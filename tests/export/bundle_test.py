@@ -123,6 +123,31 @@ def test_flags_set_the_budget_and_the_runtimes(finished_run, asked):
     assert (asked["max_drop"], asked["runtimes"]) == (1.5, ["a", "b"])
 
 
+def test_a_student_may_be_trained_for_8_bits(finished_run, asked, capsys):
+    command = [str(finished_run), "--out", "bundles/a"]
+    program.main(command)
+    assert asked["mode"] == "int8"
+    program.main([*command, "--mode", "int8-qat"])
+    assert asked["mode"] == "int8-qat"
+    with pytest.raises(SystemExit):
+        program.main([*command, "--mode", "float16"])
+    assert "'float16'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_better_file_is_in_the_bundle(finished_run, tmp_path, capsys):
+    command = [str(finished_run), "--out", str(tmp_path / "a"), "--mode", "int8-qat"]
+    program.main(command)
+    said = " ".join(capsys.readouterr().out.split())
+    bundle = device.open_bundle(tmp_path / "a")
+    facts = bundle.manifest["models"]["int8"]["quantization_aware"]
+    assert (facts["images"], facts["held_out"]) == (80, 20)
+    assert facts["trained"] is (facts["cosine_after"] > facts["cosine_before"])
+    assert f"from {facts['cosine_before']:.6f} to {facts['cosine_after']:.6f}" in said
+    assert bundle.manifest["models"]["int8"]["cosine_mean"] > 0.999
+    assert bundle.check_golden()["cosine_min"] > 0.999
+
+
 def test_prints_a_table_of_what_was_measured_and_every_path(
     finished_run, asked, capsys, monkeypatch
 ):

@@ -33,6 +33,27 @@ def test_every_mode_has_its_size_and_its_retrieval(rows):
     assert half["milliseconds"] > 0
 
 
+def test_of_int8_qat_it_says_which_student_was_kept(monkeypatch, capsys):
+    images, labels = tiny_embedder.images()
+    student = tiny_embedder.student()
+    taught = tflite.QuantizationAware(student, False, 0.75, 0.5, 96, 24)
+    monkeypatch.setattr(tflite, "quantization_aware", lambda *_: taught)
+    monkeypatch.setattr(
+        tflite, "convert", lambda _, mode, __: tiny_embedder.converted(mode)
+    )
+    some = tiny_embedder.calibration()
+    rows = program.measured(student, some, images, labels, ["int8", "int8-qat"])
+    int8, trained = rows[2:]
+    assert trained["quantization_aware"] == taught.facts()
+    # The student as it was gives the file of int8.
+    assert trained["bytes"] == int8["bytes"] and trained["failed"] is None
+    assert trained["cosine_mean"] == int8["cosine_mean"]
+    program.show(rows, "tiny")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "int8-qat: trained for 8 bits on 96 images" in said
+    assert "over 24 others from 0.750000 to 0.500000: not kept" in said
+
+
 def test_a_file_that_fails_a_check_is_named_with_it(rows, capsys, monkeypatch):
     assert [row["failed"] for row in rows] == [None, None, None, "cosine"]
     assert rows[3]["cosine_min"] < 0.98

@@ -216,6 +216,49 @@ def test_a_file_that_fails_a_check_is_not_written(at_once, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_int8_file_may_be_that_of_a_student_trained_for_it(
+    monkeypatch, tmp_path, trained
+):
+    student, other = tiny_embedder.student(), object()
+    done, steps = [], []
+
+    def quantization_aware(given, images, progress):
+        assert given is student and len(images) == 120
+        progress(7, 7)
+        kept = other if trained else student
+        return tflite.QuantizationAware(kept, trained, 0.5, 0.6, 96, 24)
+
+    def convert(network, mode, calibration):
+        done.append((network, mode))
+        return tiny_embedder.converted(mode)
+
+    monkeypatch.setattr(tflite, "quantization_aware", quantization_aware)
+    monkeypatch.setattr(tflite, "convert", convert)
+    manifest = write(
+        tmp_path / "out", mode="int8-qat", progress=lambda *step: steps.append(step)
+    )
+    assert done == [(student, "float32"), (other if trained else student, "int8")]
+    assert ("Training for int8", 7, 7) in steps
+    assert manifest["models"]["int8"]["quantization_aware"] == {
+        "trained": trained,
+        "cosine_before": 0.5,
+        "cosine_after": 0.6,
+        "images": 96,
+        "held_out": 24,
+    }
+    assert "quantization_aware" not in manifest["models"]["float32"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "trained for 8 bits on 96 training images" in page
+    assert ("was not kept" not in page) is trained
+    assert device.open_bundle(tmp_path / "out").check_golden()["top_1_same"] == 1.0
+
+
+def test_a_mode_that_is_not_of_8_bits_is_refused_before_anything_is_done(tmp_path):
+    with pytest.raises(ValueError, match="'int8', 'int8-qat'.*mode='float16'"):
+        write(tmp_path / "out", student=None, mode="float16")
+
+
 def test_every_stage_is_in_the_manifest_with_its_figures(manifest):
     images, labels = tiny_embedder.images()
     section = manifest["retrieval"]

@@ -1,3 +1,5 @@
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ from keras_distill.tflite import quantization_aware
 from keras_distill.tflite.rounded_trunk import RoundedTrunk
 from keras_distill.tflite.trunk_of import trunk_of
 from tests import tiny_embedder
+
+# `keras_distill.tflite.quantization_aware` is the function of this name.
+module = importlib.import_module("keras_distill.tflite.quantization_aware")
 
 
 def by_keras(student, images):
@@ -72,16 +77,75 @@ def test_training_with_rounding_brings_the_int8_file_nearer_to_the_student():
         epochs=15,
         progress=lambda *step: steps.append(step),
     )
-    before = mean_cosine(student, tflite.convert(student, "int8", calibration), images)
-    after = mean_cosine(student, tflite.convert(taught, "int8", calibration), images)
+    before, after = (
+        mean_cosine(student, tflite.convert(some, "int8", calibration), images)
+        for some in (student, taught.student)
+    )
     assert before < 0.96 and 1 - after < 0.3 * (1 - before)
     assert steps[0] == (1, 30) and steps[-1] == (30, 30)
+    assert taught.trained and taught.student is not student
+    # The images kept from training are like those of other classes.
+    assert taught.cosine_before == pytest.approx(before, abs=0.01)
+    assert taught.cosine_after == pytest.approx(after, abs=0.005)
+
+
+@pytest.mark.parametrize("learning_rate, trained", [(1e-4, True), (0.3, False)])
+def test_the_better_is_kept_by_files_on_images_that_took_no_part(
+    learning_rate, trained, monkeypatch
+):
+    student, images = coarse(), tiny_embedder.calibration()
+    seen, given = [], []
+    teach, cosine = module._taught, module._cosine
+
+    def taught(student, images, targets, learnt, *others):
+        seen.append(learnt)
+        return teach(student, images, targets, learnt, *others)
+
+    def measured(network, images, held_out, targets):
+        given.append((network, held_out))
+        return cosine(network, images, held_out, targets)
+
+    monkeypatch.setattr(module, "_taught", taught)
+    monkeypatch.setattr(module, "_cosine", measured)
+    found = quantization_aware(student, images, epochs=3, learning_rate=learning_rate)
+    assert found.trained is trained
+    assert (found.student is student) is not trained
+    assert (found.cosine_after > found.cosine_before) is trained
+    assert (found.images, found.held_out) == (96, 24)
+    (learnt,), ((first, held_out), (second, again)) = seen, given
+    assert sorted([*learnt, *held_out]) == [*range(120)] and [*held_out] == [*again]
+    assert first is student and (found.student is second) is trained
+    # The figures are those of the files that `convert` makes.
+    files = [tflite.convert(network, "int8", images) for network in (first, second)]
+    for file, said in zip(
+        files, (found.cosine_before, found.cosine_after), strict=True
+    ):
+        expected = mean_cosine(student, file, images[held_out])
+        assert said == pytest.approx(expected, abs=1e-6)
+    assert found.facts() == {
+        "trained": trained,
+        "cosine_before": found.cosine_before,
+        "cosine_after": found.cosine_after,
+        "images": 96,
+        "held_out": 24,
+    }
+    assert ("is the trained student" in str(found)) is trained
+
+
+def test_a_file_of_a_student_that_training_does_not_help_is_that_of_int8(monkeypatch):
+    student, calibration = coarse(), tiny_embedder.calibration()
+    monkeypatch.setattr(module, "_taught", lambda student, *_: student)
+    with pytest.warns(UserWarning, match="as it was: the file is that of mode 'int8'"):
+        model = tflite.convert(student, "int8-qat", calibration)
+    assert model == tflite.convert(student, "int8", calibration)
 
 
 def test_kernels_learn_and_normalisation_and_the_student_are_left_alone():
     student = coarse()
     weights = [w.copy() for w in student.get_weights()]
-    taught = quantization_aware(student, tiny_embedder.calibration()[:64], epochs=1)
+    calibration = tiny_embedder.calibration()[:64]
+    taught = quantization_aware(student, calibration, epochs=1).student
+    assert taught is not student
     for before, weight in zip(weights, student.get_weights(), strict=True):
         np.testing.assert_array_equal(before, weight)
     kept = []
@@ -102,7 +166,7 @@ def test_kernels_learn_and_normalisation_and_the_student_are_left_alone():
 def test_convert_does_it_and_the_file_is_an_int8_one():
     student, calibration = coarse(), tiny_embedder.calibration()
     model = tflite.convert(student, "int8-qat", calibration)
-    taught = quantization_aware(student, calibration)
+    taught = quantization_aware(student, calibration).student
     images = tiny_embedder.images()[0]
     by_hand = Embedder(tflite.convert(taught, "int8", calibration)).embed(images)
     assert np.sum(Embedder(model).embed(images) * by_hand, axis=1).min() > 0.999
@@ -117,6 +181,8 @@ def test_refuses_and_says_what_it_got():
         quantization_aware(student, images, epochs=0)
     with pytest.raises(ValueError, match="learning_rate=nan"):
         quantization_aware(student, images, learning_rate=float("nan"))
+    with pytest.raises(ValueError, match=r"two or more.*shape=\(1, 32, 32, 1\)"):
+        quantization_aware(student, images[:1])
     with pytest.raises(TypeError, match="uint8.*float64"):
         quantization_aware(student, images / 1.0)
     with pytest.raises(ValueError, match=r"mode='int8-qat'.*calibration=None"):
