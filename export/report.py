@@ -196,7 +196,8 @@ def _show_task_library(console, section):
     )
     console.print(
         f"{section['file']}, for the Task Library: {looks}; of the ten nearest it "
-        f"finds {100 * section['recall_at_10']:.2f} %, its scores are off by at most "
+        f"finds {100 * section['recall_at_10']:.2f} % (of the ids of exact search "
+        f"{100 * section['overlap_at_10']:.2f} %), its scores are off by at most "
         f"{section['score_difference']:.1e}, its embeddings by "
         f"{section['embedding_difference']:g}.",
         highlight=False,

@@ -1,11 +1,17 @@
 """One page of all that was measured of a bundle: no script, nothing to load."""
 
 import base64
-import html
 import io
 
 import numpy as np
 
+from keras_distill.retrieval.page_markup import (
+    as_text,
+    html_section,
+    html_table,
+    or_dash,
+)
+from keras_distill.retrieval.report_searches import SEARCHES, search_files
 from keras_distill.retrieval.report_style import STYLE
 
 THUMBNAIL = 96  # pixels, the longer side of larger images
@@ -37,6 +43,7 @@ def report_page(manifest, catalogue, worst):
             _summary(title, manifest),
             _stages(manifest["retrieval"]),
             _models(manifest["models"]),
+            *([search_files(manifest)] if SEARCHES & manifest.keys() else []),
             _worst(catalogue, worst),
             _files(manifest),
         ]
@@ -44,7 +51,7 @@ def report_page(manifest, catalogue, worst):
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n"
+        f"<title>{as_text(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
@@ -61,7 +68,7 @@ def _summary(title, manifest):
         (f"{int8['milliseconds']:.2f} ms", "an image, one thread of the exporter"),
     ]
     cards = "".join(
-        f"<li><strong>{_text(value)}</strong><span>{_text(what)}</span></li>"
+        f"<li><strong>{as_text(value)}</strong><span>{as_text(what)}</span></li>"
         for value, what in figures
     )
     about = (
@@ -69,7 +76,7 @@ def _summary(title, manifest):
         f"by {manifest['output']['dim']} numbers each"
     )
     return (
-        f"<header><h1>{_text(title)}</h1><p>{_text(about)}</p></header>\n"
+        f"<header><h1>{as_text(title)}</h1><p>{as_text(about)}</p></header>\n"
         f'<ul class="figures">{cards}</ul>'
     )
 
@@ -82,7 +89,7 @@ def _points(drop):
 
 def _stages(retrieval):
     rows = [
-        [stage["name"], *(_cell(stage[key], form) for key, _, form in COLUMNS)]
+        [stage["name"], *(or_dash(stage[key], form) for key, _, form in COLUMNS)]
         for stage in retrieval["stages"]
     ]
     note = (
@@ -93,7 +100,7 @@ def _stages(retrieval):
         "of the search, asked for all queries at once."
     )
     names = ["stage", *(name for _, name, _ in COLUMNS)]
-    return _section("Retrieval, stage by stage", note, _table(names, rows))
+    return html_section("Retrieval, stage by stage", note, html_table(names, rows))
 
 
 def _models(models):
@@ -116,7 +123,7 @@ def _models(models):
     for facts in models.values():
         if "quantization_aware" in facts:
             note += _trained(facts["file"], facts["quantization_aware"])
-    return _section("Networks", note, _table([*names, "length of rows"], rows))
+    return html_section("Networks", note, html_table([*names, "length of rows"], rows))
 
 
 def _trained(file, facts):
@@ -150,7 +157,7 @@ def _worst(catalogue, worst):
         )
         cards.append(
             f'<article><figure><img src="{pictures[int(query)]}" alt="query">'
-            f"<figcaption><b>{_text(_class(catalogue, query))}</b> "
+            f"<figcaption><b>{as_text(_class(catalogue, query))}</b> "
             f"{same} of {len(by_keras)} in common</figcaption></figure>"
             f'<div class="strips">{strips}</div></article>'
         )
@@ -158,13 +165,13 @@ def _worst(catalogue, worst):
         "The queries whose neighbours change most between Keras and int8, worst first. "
         "Solid: of the query's class. Dashed: of another. A dot: not in the other list."
     )
-    return _section("What 8 bits change", note, "".join(cards))
+    return html_section("What 8 bits change", note, "".join(cards))
 
 
 def _thumbnail(catalogue, pictures, index, query, others):
     same = catalogue.labels[index] == catalogue.labels[query]
     kinds = ["same" if same else "other", *(["new"] if index not in others else [])]
-    name = _text(f"{_class(catalogue, index)}: {catalogue.ids[index]}")
+    name = as_text(f"{_class(catalogue, index)}: {catalogue.ids[index]}")
     return (
         f'<li class="{" ".join(kinds)}"><img src="{pictures[index]}" '
         f'title="{name}" alt="{name}"></li>'
@@ -177,40 +184,12 @@ def _files(manifest):
         for name, facts in manifest["files"].items()
     ]
     written = ", ".join(f"{k} {v}" for k, v in manifest["written_by"].items())
-    table = _table(["file", "bytes", "sha256"], rows)
-    return _section("Files", f"Written by {written}.", table)
-
-
-def _section(title, note, content):
-    return (
-        f"<section><h2>{_text(title)}</h2>\n<p>{_text(note)}</p>\n{content}\n</section>"
-    )
-
-
-def _table(names, rows):
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in names)
-    lines = "".join(
-        f'<tr><th scope="row">{_text(name)}</th>'
-        + "".join(f"<td>{_text(cell)}</td>" for cell in cells)
-        + "</tr>\n"
-        for name, *cells in rows
-    )
-    return (
-        '<div class="wide" tabindex="0"><table>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}</tbody>\n</table></div>"
-    )
-
-
-def _cell(value, form):
-    return "–" if value is None else form(value)
+    table = html_table(["file", "bytes", "sha256"], rows)
+    return html_section("Files", f"Written by {written}.", table)
 
 
 def _class(catalogue, index):
     return catalogue.class_names[catalogue.labels[index]]
-
-
-def _text(text):
-    return html.escape(str(text))
 
 
 def _data(pixels):

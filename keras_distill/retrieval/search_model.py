@@ -37,9 +37,10 @@ class SearchModel:
         model: Bytes of the file.
         facts: Dictionary: `kind`, `k`, `candidates`, `lists` and `probes` (`None` for
             two stages), `bytes`, `operators`, `queries`, `recall` (the share of the
-            `k` nearest rows that it finds, ties counted as found), `score_difference`
-            (the largest to the exact score of what it found) and `milliseconds` (the
-            median from an image to its ids, one thread).
+            `k` nearest rows that it finds, ties counted as found), `overlap` (the share
+            of its ids that exact search gives too), `score_difference` (the largest to
+            the exact score of what it found) and `milliseconds` (the median from an
+            image to its ids, one thread).
     """
 
     model: bytes
@@ -165,9 +166,13 @@ def _measured(search, rows, queries):
             f"score of what it found. Received: {difference}",
             "search",
         )
+    _, nearest = exact_search(queries, rows, indices.shape[1])
+    pairs = zip(indices.tolist(), nearest.tolist(), strict=True)
+    same = sum(len({*found} & {*own}) for found, own in pairs)
     return {
         "queries": len(queries),
         "recall": search_recall(indices, queries, rows),
+        "overlap": same / nearest.size,
         "score_difference": difference,
     }
 

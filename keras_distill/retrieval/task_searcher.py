@@ -32,7 +32,9 @@ class TaskSearcher:
         model: Bytes of the .tflite.
         section: Dictionary, what a manifest says of it: `file`, `input`, `index`
             (`kind`, `partitions`, `searched`, `bytes`), `embedding_difference`,
-            `recall_at_10` and `score_difference`.
+            `queries`, what they find: `recall_at_10`, of equal scores either counts;
+            `overlap_at_10`, the share of ids that exact search gives too; and
+            `score_difference`.
     """
 
     model: bytes
@@ -143,15 +145,16 @@ def _found(index, rows, ids, recall):
     index = TaskIndex(index)
     k = min(_NEIGHBOURS, len(rows))
     queries = rows[np.linspace(0, len(rows) - 1, min(len(rows), _QUERIES)).astype(int)]
-    true, _ = exact_search(queries, rows, k)
+    true, nearest = exact_search(queries, rows, k)
     place = {name: row for row, name in enumerate(ids)}
-    hits, off = 0, 0.0
-    for query, scores, names, best in zip(
-        queries, *index.search(queries, k), true, strict=True
+    hits, same, off = 0, 0, 0.0
+    for query, scores, names, best, own in zip(
+        queries, *index.search(queries, k), true, nearest, strict=True
     ):
         exact = rows[[place[name] for name in names]] @ query
         # Of equal scores either is right: what counts is being as near as the k-th.
         hits += int(np.sum(exact >= best[-1] - _TOLERANCE))
+        same += len({*names} & {ids[row] for row in own})
         off = max(off, float(np.abs(scores - exact).max(initial=0)))
     found = hits / (k * len(queries))
     least = 1 if index.partitions is None else recall - _ALLOWANCE
@@ -161,4 +164,9 @@ def _found(index, rows, ids, recall):
             f"Received: {found:.4f}",
             "recall",
         )
-    return {"recall_at_10": found, "score_difference": off}
+    return {
+        "queries": len(queries),
+        "recall_at_10": found,
+        "overlap_at_10": same / (k * len(queries)),
+        "score_difference": off,
+    }

@@ -62,6 +62,53 @@ def test_holds_every_stage_network_and_file_with_its_figures(manifest, page):
     assert "report.html" in manifest["files"]
 
 
+def cells(page, file):
+    """The line of `file` in the table of searches."""
+    table = page.partition("<h2>Search in one file</h2>")[2].partition("</table>")[0]
+    lines = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
+    found = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line) for line in lines]
+    (line,) = (line for line in found if line[0] == file)
+    return line[1:]
+
+
+def test_says_what_the_files_that_search_find(manifest, page):
+    searches = manifest["search"], manifest["task_library"]
+    recalls = [searches[0]["recall"], searches[1]["recall_at_10"]]
+    overlaps = [searches[0]["overlap"], searches[1]["overlap_at_10"]]
+    inside = ["–", f"{searches[1]['index']['bytes'] / 1000:,.1f}"]
+    times = [f"{searches[0]['milliseconds']:.3f}", "–"]
+    for facts, recall, overlap, index, time in zip(
+        searches, recalls, overlaps, inside, times, strict=True
+    ):
+        assert cells(page, facts["file"]) == [
+            f"{facts['bytes'] / 1000:,.1f}",
+            index,
+            "all rows",
+            f"{100 * recall:.2f}",
+            f"{100 * overlap:.2f}",
+            f"{facts['score_difference']:.1e}",
+            time,
+        ]
+    assert "differ from those of the int8 file by 0." in page
+
+
+def test_says_of_lists_and_of_parts_how_many_are_looked_into(manifest):
+    worst = [(0, np.array([1]), np.array([1]))]
+    index = {"kind": "tree", "searched": 3, "partitions": 9, "bytes": 1}
+    changed = {
+        **manifest,
+        "search": {**manifest["search"], "kind": "inverted_file"},
+        "task_library": {**manifest["task_library"], "index": index},
+    }
+    changed["search"] |= {"probes": 8, "lists": 447}
+    page = report_page(changed, tiny_embedder.catalogue(), worst)
+    assert cells(page, "search.tflite")[2] == "8 of 447 lists"
+    assert cells(page, "task_searcher.tflite")[2] == "3 of 9 parts"
+    del changed["task_library"]
+    page = report_page(changed, tiny_embedder.catalogue(), worst)
+    assert "Task Library" not in page and "8 of 447 lists" in page
+
+
 def test_loads_nothing_and_runs_nothing(page):
     assert not re.search(r"https?:|<script|<link|@import|url\(", page)
     for image in Reader(page).images:
@@ -115,6 +162,7 @@ def test_what_was_not_measured_is_a_dash(manifest):
     changed = {**manifest, "retrieval": {**manifest["retrieval"], "stages": stages}}
     worst = [(0, np.array([1]), np.array([1]))]
     page = report_page(changed, tiny_embedder.catalogue(), worst)
-    assert page.count("<td>–</td>") == 2 + sum(
+    section = page.partition("stage by stage")[2].partition("</table>")[0]
+    assert section.count("<td>–</td>") == 2 + sum(
         s["milliseconds"] is None for s in stages
     )

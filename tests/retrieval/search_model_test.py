@@ -110,6 +110,12 @@ def test_the_facts_are_measured(embedder, many):
     assert made.facts["recall"] >= 0.999 and made.facts["candidates"] == 64
     assert made.facts["lists"] is made.facts["probes"] is None
     assert 0 <= made.facts["score_difference"] < 2e-5
+    ask = module.embedding_search(build_search_model(None, many, queries(), k=7).model)
+    same = 0
+    for query in queries():
+        nearest = np.argsort(-(many @ query), kind="stable")[:7]
+        same += len({*ask(query)[0].tolist()} & {*nearest.tolist()})
+    assert made.facts["overlap"] == pytest.approx(same / 280, abs=0.01)
     assert made.facts["operators"] == read_graph(made.model).newest_versions()
 
 

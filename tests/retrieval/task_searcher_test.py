@@ -59,7 +59,9 @@ def test_the_section_says_what_was_measured(rows):
             "bytes": len(tflite.read_files(made.model)["scann_index.ldb"]),
         },
         "embedding_difference": 0.0,
+        "queries": 120,
         "recall_at_10": 1.0,
+        "overlap_at_10": 1.0,
     }
 
 
@@ -69,6 +71,23 @@ def test_a_tree_looks_into_parts_of_the_catalogue(rows):
     assert section["index"]["partitions"] == 11  # the square root of 120
     assert 1 <= section["index"]["searched"] < 11
     assert 0.78 <= section["recall_at_10"] < 1
+    # No two images of this catalogue are equally near to a third.
+    assert section["overlap_at_10"] == section["recall_at_10"]
+
+
+def test_of_equal_rows_either_counts_as_found_but_has_another_id(rows):
+    twice = np.concatenate([rows, rows])
+    names = [f"{number}" for number in range(240)]
+    made = searcher(twice, ids=names)
+    index = TaskIndex(tflite.read_files(made.model)["scann_index.ldb"])
+    chosen = twice[np.linspace(0, 239, made.section["queries"]).astype(int)]
+    _, found = index.search(chosen, 10)
+    same = 0
+    for query, ids in zip(chosen, found, strict=True):
+        exact = np.argsort(-(twice @ query), kind="stable")[:10]
+        same += len({*ids} & {names[row] for row in exact})
+    assert made.section["recall_at_10"] == 1.0
+    assert made.section["overlap_at_10"] == pytest.approx(same / 2400, abs=0.01)
 
 
 def test_the_same_arguments_give_the_same_bytes(rows):
