@@ -29,7 +29,7 @@ python -m export.bundle runs/hand --whole --per-class 4 --out bundles/hand"""
 
 def main(argv=None):
     args = _parser().parse_args(argv)
-    from keras_distill.retrieval.bundle import check_out
+    from keras_distill.retrieval.check_out import check_out
 
     check_out(args.out, args.overwrite)
     run = finished_run.read(args.run, args.scorer)

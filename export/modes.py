@@ -1,7 +1,8 @@
 """Convert the student of a run in every mode, and set beside each other what they cost.
 
 Each file is calibrated, verified and searched with as `export.bundle` does; nothing is
-written. A file that fails a check is in the table with the name of the check.
+written. A file that fails a check is in the table with the name of the check. Size is
+given deflated too, as application packages are.
 """
 
 import json
@@ -9,15 +10,16 @@ import pathlib
 import zlib
 
 import keras_distill as kd
-from export import finished_run, report
+from export import compression, finished_run, report
 from keras_distill import command_line
 
-CALIBRATION_IMAGES = 500
+CALIBRATION_IMAGES, EPOCHS = 500, 12
 FIGURES = ("recall_at_1", "map_at_r", "overlap_at_10", "cosine_mean", "cosine_min")
 
 EXAMPLE = """\
 python -m export.modes runs/glyphs
-python -m export.modes runs/glyphs --modes int8 int8-qat --calibration 2000"""
+python -m export.modes runs/glyphs --modes int8 int8-qat --calibration 2000
+python -m export.modes runs/glyphs --modes int8 --compress"""
 
 
 def main(argv=None):
@@ -28,6 +30,8 @@ def main(argv=None):
         raise ValueError(
             f"--calibration must be at least 1. Received: {args.calibration}"
         )
+    if args.epochs < 1:
+        raise ValueError(f"--epochs must be at least 1. Received: {args.epochs}")
     run = finished_run.read(args.run)
     height, width, channels = run.student.input_shape[1:]
     train, catalogue = kd.data.load(
@@ -42,6 +46,7 @@ def main(argv=None):
         _spread(catalogue, len(catalogue)),
         catalogue.labels,
         [mode for mode in args.modes or kd.tflite.MODES if mode != "float32"],
+        args.epochs if args.compress else None,
     )
     if args.json:
         print(json.dumps(rows, indent=2))
@@ -49,7 +54,7 @@ def main(argv=None):
         show(rows, f"{run.student.name}, {len(catalogue):,} images to find")
 
 
-def measured(student, calibration, images, labels, modes):
+def measured(student, calibration, images, labels, modes, compress=None):
     """What each mode of a student costs in size, time and retrieval.
 
     Args:
@@ -59,6 +64,9 @@ def measured(student, calibration, images, labels, modes):
             searched among themselves.
         labels: int array `(N,)`.
         modes: Modes of `keras_distill.tflite.convert` beside float32.
+        compress: How many epochs students are trained on `calibration` while they are
+            pruned or clustered, see `compression.compressed`, to be int8 files too;
+            or `None` for no such students. Defaults to `None`.
 
     Returns:
         List of dictionaries: `mode`, `bytes`, `zip_bytes` (deflated), `failed` (the
@@ -73,13 +81,8 @@ def measured(student, calibration, images, labels, modes):
     budget = RetrievalBudget(keras_rows(student, images), labels, max_drop=100)
     rows = [{"mode": "Keras", "failed": None, **budget.stages[0]}]
     reference = None
-    for mode in ("float32", *modes):
-        network, trained = student, None
-        if mode == "int8-qat":
-            taught = kd.tflite.quantization_aware(student, calibration)
-            network, trained = taught.student, taught.facts()
-        own = "int8" if mode == "int8-qat" else mode
-        model = kd.tflite.convert(network, own, calibration)
+    for name, mode, network, others in _networks(student, calibration, modes, compress):
+        model = kd.tflite.convert(network, mode, calibration)
         reference = reference or model
         failed = None
         try:
@@ -89,11 +92,23 @@ def measured(student, calibration, images, labels, modes):
         embedder = Embedder(model)
         found = embedder.embed(images)
         milliseconds = embedder.milliseconds(images[0])
-        stage = budget.add(mode, budget.nearest(found), found, milliseconds)
+        stage = budget.add(name, budget.nearest(found), found, milliseconds)
         sizes = {"bytes": len(model), "zip_bytes": len(zlib.compress(model, 9))}
-        row = {"mode": mode, "failed": failed, **sizes, **stage}
-        rows.append(row if trained is None else {**row, "quantization_aware": trained})
+        rows.append({"mode": name, "failed": failed, **sizes, **stage, **others})
     return rows
+
+
+def _networks(student, calibration, modes, compress):
+    """`(name, mode, network, facts)` of what there is to convert, one after another."""
+    for mode in ("float32", *modes):
+        if mode == "int8-qat":
+            taught = kd.tflite.quantization_aware(student, calibration)
+            yield mode, "int8", taught.student, {"quantization_aware": taught.facts()}
+        else:
+            yield mode, mode, student, {}
+    for name, how in compression.WAYS if compress else ():
+        network = compression.compressed(student, calibration, compress, **how)
+        yield name, "int8", network, {"epochs": compress, **how}
 
 
 def show(rows, title):
@@ -151,6 +166,17 @@ def _parser():
         default=CALIBRATION_IMAGES,
         metavar="N",
         help="training images for the modes of int8 (%(default)s)",
+    )
+    add(
+        "--compress",
+        action="store_true",
+        help="also int8 files of the student with pruned or clustered weights",
+    )
+    add(
+        "--epochs",
+        type=int,
+        default=EPOCHS,
+        help="of --compress, to train it meanwhile (%(default)s)",
     )
     add("--json", action="store_true", help="print the figures as JSON")
     return parser

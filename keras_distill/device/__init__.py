@@ -3,14 +3,16 @@
 Pillow is needed to read image files, ScaNN can be used if it is installed.
 """
 
-from keras_distill.device.bundle import SEARCHERS, Bundle, open_bundle
+from keras_distill.device.bundle import Bundle
 from keras_distill.device.bundle_error import BundleError
+from keras_distill.device.bundle_searches import SEARCHERS
 from keras_distill.device.detections import detections
 from keras_distill.device.detector import Detector
 from keras_distill.device.embedder import Embedder
 from keras_distill.device.fit_ink import fit_ink
 from keras_distill.device.group import Group, GroupNeighbours
 from keras_distill.device.group_weights import group_weights
+from keras_distill.device.open_bundle import open_bundle
 from keras_distill.device.read_image import read_image, read_letterboxed
 from keras_distill.device.runtime import RUNTIMES
 from keras_distill.device.scorer import Scorer

@@ -5,53 +5,16 @@ import pathlib
 import numpy as np
 
 from keras_distill.device.bundle_error import BundleError
-from keras_distill.device.catalogue import read_catalogue
+from keras_distill.device.bundle_searches import BundleSearches
+from keras_distill.device.bundle_thresholds import BundleThresholds
+from keras_distill.device.catalogue import check_embedder, read_catalogue
 from keras_distill.device.embedder import Embedder
 from keras_distill.device.golden import check_golden
 from keras_distill.device.group import Group, GroupNeighbours
 from keras_distill.device.group_weights import group_weights
 from keras_distill.device.manifest import read_manifest
 from keras_distill.device.manifest_fields import check_fields
-from keras_distill.device.nearest import nearest
-from keras_distill.device.scann_folder import ScannFolder, has_scann
-from keras_distill.device.scann_reader import ScannReader
 from keras_distill.device.scorer import Scorer
-from keras_distill.device.searcher import Searcher
-
-SEARCHERS = ("auto", "numpy", "scann", "tflite")
-
-
-def open_bundle(path, runtime=None, model="int8", threads=1):
-    """Opens a bundle: the folder that `keras_distill.retrieval.write_bundle` makes.
-
-    Args:
-        path: Path of the folder.
-        runtime: `"ai-edge-litert"`, `"tflite-runtime"`, or `None` for the first of
-            them that is installed. Defaults to `None`.
-        model: Which of its networks embeds the queries: `"int8"`, which embedded
-            the catalogue too, or `"float32"`. Defaults to `"int8"`.
-        threads: Positive integer, how many threads the network may use. Defaults
-            to `1`.
-
-    Returns:
-        A `Bundle`.
-
-    Raises:
-        FileNotFoundError: If there is no bundle.
-        BundleError: A `ValueError`; if a file was altered or is missing, or the
-            bundle has a newer format.
-        ImportError: If no interpreter is installed.
-        ValueError: If an argument is not as described.
-
-    Example:
-
-    ```python
-    bundle = keras_distill.device.open_bundle("bundles/glyphs")
-    image = keras_distill.device.read_image("query.png", bundle.image_shape)
-    ids, scores = bundle.search(image[None], k=5)
-    ```
-    """
-    return Bundle(path, runtime, model, threads)
 
 
 class Bundle:
@@ -83,7 +46,7 @@ class Bundle:
                 f"`model` must be one of {', '.join(map(repr, models))}. "
                 f"Received: model={model!r}"
             )
-        _check_embedder(self.manifest, self.path)
+        check_embedder(self.manifest, self.path)
         self._embedder = Embedder(
             (self.path / models[model]["file"]).read_bytes(), runtime, threads
         )
@@ -92,9 +55,10 @@ class Bundle:
         self.rows, self.ids, self.classes, self.synonyms = read_catalogue(
             self.path, catalogue, self.dim
         )
-        self._scann = None
-        self._search_options = model, runtime, threads
-        self._search_file = None
+        self._searches = BundleSearches(
+            self.path, self.manifest, self.rows, self.embed, model, runtime, threads
+        )
+        self._thresholds = BundleThresholds(self.path, self.manifest, model)
         self._scorer = None
         if "group" in self.manifest:
             file = self.path / self.manifest["group"]["models"][model]["file"]
@@ -146,24 +110,7 @@ class Bundle:
         Args:
             queries, k, searcher: See `search`.
         """
-        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= len(self):
-            raise ValueError(
-                f"`k` must be an integer from 1 to {len(self)}, the size of the "
-                f"catalogue. Received: k={k!r}"
-            )
-        queries = self._checked(queries)
-        searcher = self._searcher(searcher, queries, k)
-        if searcher == "tflite":
-            return self._search_images(queries, k)
-        if queries.dtype == np.uint8:
-            queries = self.embed(queries)
-        if searcher == "scann":
-            if self._scann is None:
-                folder = self.path / self.manifest["catalogue"]["rows"]
-                index = ScannFolder if has_scann() else ScannReader
-                self._scann = index(folder.parent)
-            return self._scann.search(queries, k)
-        return nearest(queries, self.rows, k)
+        return self._searches.nearest(queries, k, searcher)
 
     def match(self, scores):
         """Which neighbours score high enough to be of the query's class.
@@ -178,7 +125,7 @@ class Bundle:
         Raises:
             ValueError: If the bundle has no thresholds for the network in use.
         """
-        return np.asarray(scores) >= self._threshold("match")
+        return self._thresholds.match(scores)
 
     def no_match(self, scores):
         """Which queries show nothing that is in the catalogue.
@@ -193,32 +140,11 @@ class Bundle:
         Raises:
             ValueError: If `scores` has another rank, or as `match`.
         """
-        scores = np.asarray(scores)
-        if scores.ndim != 2 or not scores.shape[1]:
-            raise ValueError(
-                "`scores` must have shape (queries, k), the best first. "
-                f"Received: scores.shape={scores.shape}"
-            )
-        return scores[:, 0] < self._threshold("no_match")
+        return self._thresholds.no_match(scores)
 
     def has_thresholds(self):
         """Whether `match` and `no_match` can answer, for the network in use."""
-        return self._search_options[0] in self._thresholds()
-
-    def _thresholds(self):
-        return (self.manifest.get("thresholds") or {}).get("models", {})
-
-    def _threshold(self, name):
-        model, models = self._search_options[0], self._thresholds()
-        if model not in models:
-            reason = (self.manifest.get("thresholds") or {}).get(
-                "refused", "it was written without"
-            )
-            raise ValueError(
-                f"This bundle has no thresholds for its {model} network: {reason}. "
-                f"Received: {self.path}"
-            )
-        return np.float32(models[model][name]["threshold"])
+        return bool(self._thresholds)
 
     def search_file(self):
         """The `keras_distill.device.Searcher` of the bundle's search file.
@@ -226,16 +152,7 @@ class Bundle:
         Raises:
             ValueError: If the bundle has none.
         """
-        if "search" not in self.manifest:
-            raise ValueError(
-                "This bundle has no search file, an earlier version wrote it. "
-                f"Received: {self.path}"
-            )
-        if self._search_file is None:
-            _, runtime, threads = self._search_options
-            file = self.path / self.manifest["search"]["file"]
-            self._search_file = Searcher(file.read_bytes(), runtime, threads)
-        return self._search_file
+        return self._searches.file()
 
     def score(self, images):
         """What each image is worth to a group, by the bundle's score network.
@@ -358,90 +275,4 @@ class Bundle:
         """
         return check_golden(
             self, min_cosine, max_score_difference, max_image_score_difference
-        )
-
-    def _checked(self, queries):
-        """uint8 images of rank 4, or float32 embeddings; raises for anything else."""
-        queries = np.asarray(queries)
-        if queries.dtype == np.uint8:
-            if queries.ndim != 4:
-                raise ValueError(
-                    "`queries` must be a batch of images (count, height, width, "
-                    f"channels). Received: queries.shape={queries.shape}"
-                )
-            return queries
-        if queries.dtype.kind != "f":
-            raise TypeError(
-                "`queries` must be uint8 images or float32 embeddings. "
-                f"Received: queries.dtype={queries.dtype}"
-            )
-        if queries.ndim != 2 or queries.shape[1] != self.dim:
-            raise ValueError(
-                f"Embeddings must have shape (count, {self.dim}). "
-                f"Received: queries.shape={queries.shape}"
-            )
-        return queries.astype(np.float32)
-
-    def _search_images(self, images, k):
-        """The answers of the search file, which embeds the images itself."""
-        scores, indices, embeddings = self.search_file().search(images, len(self))
-        scores, indices = scores[:, :k], indices[:, :k]
-        # With lists it may find fewer than there are.
-        short = (indices < 0).any(axis=1)
-        if short.any():
-            scores[short], indices[short] = nearest(embeddings[short], self.rows, k)
-        return scores, indices
-
-    def _why_no_search_file(self, queries, k):
-        """Why the search file cannot answer, or `None` if it can."""
-        if "search" not in self.manifest:
-            return "this bundle has none"
-        if queries.dtype != np.uint8:
-            return "it takes images, and these are embeddings"
-        model = self.manifest["search"].get("model")
-        if self._search_options[0] != model:
-            return f"it embeds with the {model} network"
-        if k > self.manifest["search"]["k"]:
-            return f"it gives {self.manifest['search']['k']} neighbours"
-        return None
-
-    def _searcher(self, name, queries, k):
-        """Which searcher `name` means for these queries, here."""
-        if name not in SEARCHERS:
-            raise ValueError(
-                f"`searcher` must be one of {', '.join(map(repr, SEARCHERS))}. "
-                f"Received: searcher={name!r}"
-            )
-        catalogue = self.manifest["catalogue"]
-        if name == "scann" and "scann" not in catalogue["searchers"]:
-            raise ValueError(
-                "This bundle has no ScaNN index, it was written where ScaNN was not "
-                f"installed: search with numpy. Received: searcher={name!r}"
-            )
-        if name in ("auto", "tflite"):
-            reason = self._why_no_search_file(queries, k)
-            if reason is None:
-                return "tflite"
-            if name == "tflite":
-                raise ValueError(
-                    f"The search file cannot answer: {reason}. Search with another "
-                    f"searcher. Received: searcher={name!r}, k={k}"
-                )
-            tree = (
-                catalogue.get("index") == "tree" and "scann" in catalogue["searchers"]
-            )
-            return "scann" if tree else "numpy"
-        return name
-
-
-def _check_embedder(manifest, path):
-    """Refuses a catalogue that another network has embedded."""
-    catalogue = manifest["catalogue"]
-    expected = catalogue.get("embedder")
-    found = manifest["files"].get(catalogue.get("embedded_by"), {}).get("sha256")
-    if expected is not None and found != expected:
-        raise BundleError(
-            "The catalogue must be embedded by the network that the bundle holds: "
-            f"expected one of sha256 {expected}. Received: "
-            f"{catalogue.get('embedded_by')!r} of {found} in {path}"
         )

@@ -59,3 +59,16 @@ def read_catalogue(folder, facts, dim):
             f"({type(error).__name__}: {error})"
         ) from error
     return rows, tuple(ids), classes, synonyms
+
+
+def check_embedder(manifest, path):
+    """Refuses a catalogue that another network has embedded."""
+    catalogue = manifest["catalogue"]
+    expected = catalogue.get("embedder")
+    found = manifest["files"].get(catalogue.get("embedded_by"), {}).get("sha256")
+    if expected is not None and found != expected:
+        raise BundleError(
+            "The catalogue must be embedded by the network that the bundle holds: "
+            f"expected one of sha256 {expected}. Received: "
+            f"{catalogue.get('embedded_by')!r} of {found} in {path}"
+        )

@@ -1,19 +1,22 @@
 """Write a bundle: an embedder for a phone, its catalogue, and proof of both."""
 
 import hashlib
-import importlib.metadata
-import json
-import pathlib
-import platform
-import time
 
 import numpy as np
 
 from keras_distill import atomic, tflite
-from keras_distill.device.bundle import open_bundle
 from keras_distill.device.embedder import Embedder
-from keras_distill.device.manifest import FORMAT_VERSION, NAME, file_facts
-from keras_distill.device.scann_folder import ScannFolder, has_scann
+from keras_distill.device.open_bundle import open_bundle
+from keras_distill.retrieval.bundle_manifest import (
+    files_of,
+    manifest_head,
+    write_manifest,
+)
+from keras_distill.retrieval.bundle_stages import (
+    add_mixed_stages,
+    add_search_stages,
+    embedded_rows,
+)
 from keras_distill.retrieval.catalogue_part import (
     GOLDEN_IMAGES,
     GOLDEN_NEIGHBOURS,
@@ -22,6 +25,8 @@ from keras_distill.retrieval.catalogue_part import (
     write_golden,
     write_search,
 )
+from keras_distill.retrieval.check_out import check_out
+from keras_distill.retrieval.embedder_part import FILES, INT8_MODES, embedder_part
 from keras_distill.retrieval.exact_search import exact_search
 from keras_distill.retrieval.group_part import check_group_options, group_part
 from keras_distill.retrieval.report_page import report_page
@@ -29,20 +34,14 @@ from keras_distill.retrieval.retrieval_budget import (
     RetrievalBudget,
     check_max_drop,
 )
-from keras_distill.retrieval.row_codes import row_codes
-from keras_distill.retrieval.runtime_stage import check_runtimes, embed_elsewhere
+from keras_distill.retrieval.runtime_stage import check_runtimes
 from keras_distill.retrieval.spread import spread
 from keras_distill.retrieval.task_searcher import check_task_library, task_searcher
 from keras_distill.retrieval.thumbnails import write_thumbnails
 from keras_distill.tflite.convert import embedder_of
-from keras_distill.tflite.from_keras import keras_rows
-from keras_distill.version import __version__
 
-FILES = {"float32": "embed_f32.tflite", "int8": "embed_int8.tflite"}
-INT8_MODES = ("int8", "int8-qat")
 MOST_HELD_OUT, MOST_QUERIES = 1000, 500
 PAGE, WORST_QUERIES = "report.html", 12
-BATCH = 256
 
 
 def write_bundle(
@@ -193,38 +192,24 @@ def write_bundle(
         held_out = catalogue.read(spread(len(catalogue), MOST_HELD_OUT))
     held_out = np.asarray(held_out)
 
-    models, trained = _converted(student, calibration, mode, report)
-    report("Verifying", 0, 1)
-    limits = {"min_cosine_mean": min_cosine_mean, "min_cosine": min_cosine}
-    figures = {
-        "float32": tflite.verify(models["float32"], student, held_out),
-        "int8": tflite.verify(
-            models["int8"],
-            student,
-            held_out,
-            "int8",
-            reference=models["float32"],
-            max_ratio=max_ratio,
-            **limits,
-        ),
+    limits = {
+        "min_cosine_mean": min_cosine_mean,
+        "min_cosine": min_cosine,
+        "max_ratio": max_ratio,
     }
-    report("Verifying", 1, 1)
+    models, figures = embedder_part(
+        student, calibration, held_out, mode, limits, report
+    )
     embedders = {name: Embedder(model) for name, model in models.items()}
-    rows = _embedded(student, embedders, catalogue, report)
+    rows = embedded_rows(student, embedders, catalogue, report)
     budget = RetrievalBudget(rows["keras"], catalogue.labels, max_drop)
     for name, embedder in embedders.items():
         milliseconds = embedder.milliseconds(held_out[0])
         found = budget.nearest(rows[name])
         stage = budget.add(name, found, rows[name], milliseconds)
-        figures[name] = {
-            "file": FILES[name],
-            **figures[name],
-            "recall_at_1": stage["recall_at_1"],
-            "milliseconds": milliseconds,
-        }
-    if trained is not None:
-        figures["int8"]["quantization_aware"] = trained.facts()
-    _add_mixed_stages(budget, models, rows, catalogue, runtimes, report)
+        figures[name]["recall_at_1"] = stage["recall_at_1"]
+        figures[name]["milliseconds"] = milliseconds
+    add_mixed_stages(budget, models, rows, catalogue, runtimes, report)
     calibrated = catalogue_thresholds(
         rows["int8"], catalogue.labels, false_match_rate, rows["float32"]
     )
@@ -252,29 +237,16 @@ def write_bundle(
         searched = write_search(
             folder, models["int8"], rows["int8"], queries, neighbours
         )
-        _add_search_stages(budget, folder, written, rows["int8"])
+        add_search_stages(budget, folder, written, rows["int8"])
         manifest = {
-            "format_version": FORMAT_VERSION,
-            "written_by": _versions(embedders["int8"].runtime),
-            "signature": tflite.SIGNATURE,
-            "input": {
-                "name": tflite.INPUT,
-                "dtype": "uint8",
-                "shape": list(catalogue.image_shape),
-                "range": [0, 255],
-            },
-            "output": {
-                "name": tflite.OUTPUT,
-                "dtype": "float32",
-                "dim": int(rows["int8"].shape[1]),
-                "length": 1,
-            },
-            "student": {
-                "name": student.name,
-                "recall_at_1": budget.stages[0]["recall_at_1"],
-            },
+            **manifest_head(
+                student.name,
+                catalogue.image_shape,
+                rows["int8"].shape[1],
+                recipe,
+                embedders["int8"].runtime,
+            ),
             "models": figures,
-            "recipe": _recipe(recipe),
             "calibration": {"images": len(calibration)},
             "catalogue": {
                 "embedded_by": FILES["int8"],
@@ -284,8 +256,10 @@ def write_bundle(
             "search": searched,
             "thresholds": calibrated,
             "retrieval": budget.section(),
-            "golden": _write_golden(folder, catalogue, rows["int8"], group),
+            "golden": _golden(folder, catalogue, rows["int8"], group),
         }
+        recall = budget.stages[0]["recall_at_1"]
+        manifest["student"]["recall_at_1"] = recall
         if thumbnails:
             manifest["thumbnails"] = write_thumbnails(folder, catalogue)
         if group is not None:
@@ -304,108 +278,14 @@ def write_bundle(
             )
             manifest["task_library"] = searcher.write(folder)
             report("Indexing for the Task Library", 1, 1)
-        manifest["files"] = _files(folder)
+        manifest["files"] = files_of(folder)
         page = report_page(manifest, catalogue, budget.worst("int8", WORST_QUERIES))
         atomic.write_text(folder / PAGE, page)
-        manifest["files"] = _files(folder)
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        (folder / NAME).write_text(text + "\n", encoding="utf-8")
+        write_manifest(folder, manifest)
         # The last check is what a device will do first.
         open_bundle(folder).check_golden()
         report("Indexing", 1, 1)
     return manifest
-
-
-def check_out(out, overwrite=False):
-    """Refuses to write a bundle where something else is, before anything is done.
-
-    Args:
-        out: Path of the folder to write.
-        overwrite: Whether a bundle that is there may be replaced.
-
-    Raises:
-        FileExistsError: If something is there and `overwrite` is false.
-        ValueError: If what is there is no bundle.
-    """
-    out = pathlib.Path(out)
-    if not out.exists() and not out.is_symlink():
-        return
-    if not overwrite:
-        raise FileExistsError(
-            "The bundle exists already: replace it (overwrite) or choose another "
-            f"folder. Received: out={out}"
-        )
-    if not out.is_dir() or (any(out.iterdir()) and not (out / NAME).is_file()):
-        raise ValueError(
-            "What is there is no bundle and is left alone: choose another folder. "
-            f"Received: out={out}"
-        )
-
-
-def _converted(student, calibration, mode, report):
-    """`{name: bytes}` of both files, and what training for int8 did, or `None`."""
-    networks, trained = dict.fromkeys(FILES, student), None
-    if mode == "int8-qat":
-        what = "Training for int8"
-        trained = tflite.quantization_aware(
-            embedder_of(student),
-            calibration,
-            progress=lambda done, total: report(what, done, total),
-        )
-        networks["int8"] = trained.student
-    models = {}
-    for i, (name, network) in enumerate(networks.items()):
-        report("Converting", i, len(networks))
-        models[name] = tflite.add_metadata(
-            tflite.convert(network, name, calibration),
-            student.name,
-            f"Embeds an image as a row of length one. Trunk in {name}.",
-        )
-    report("Converting", len(networks), len(networks))
-    return models, trained
-
-
-def _embedded(student, embedders, catalogue, report):
-    """`{"keras": (N, D), "float32": (N, D), "int8": (N, D)}` of the catalogue."""
-    rows = {"keras": [], **{name: [] for name in embedders}}
-    done = 0
-    for start in range(0, len(catalogue), BATCH):
-        images = catalogue.read(range(start, min(start + BATCH, len(catalogue))))
-        rows["keras"].append(keras_rows(student, images))
-        for name, embedder in embedders.items():
-            rows[name].append(embedder.embed(images))
-        done += len(images)
-        report("Embedding the catalogue", done, len(catalogue))
-    return {name: np.concatenate(some) for name, some in rows.items()}
-
-
-def _add_mixed_stages(budget, models, rows, catalogue, runtimes, report):
-    """Queries of one embedder among the rows of another: of files, of runtimes."""
-    budget.add(
-        "float32 among int8",
-        budget.nearest(rows["float32"], rows["int8"]),
-        rows["float32"],
-    )
-    for i, python in enumerate(runtimes):
-        report("Embedding with other runtimes", i, len(runtimes))
-        asked, about = embed_elsewhere(
-            python, models["int8"], catalogue, budget.queries
-        )
-        budget.add(
-            f"int8, {about['runtime']} {about['version']}",
-            budget.nearest(asked, rows["int8"]),
-            asked,
-            about["milliseconds"],
-        )
-        report("Embedding with other runtimes", i + 1, len(runtimes))
-
-
-def _files(folder):
-    return {
-        path.relative_to(folder).as_posix(): file_facts(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def _names(catalogue):
@@ -418,21 +298,7 @@ def _names(catalogue):
     return names | ({"synonyms": catalogue.synonyms} if catalogue.synonyms else {})
 
 
-def _add_search_stages(budget, folder, written, rows):
-    """What the search file's two bytes a number retrieve, and the index."""
-    held = row_codes(rows).decoded()
-    budget.add("int8, rows of search.tflite", budget.nearest(rows, held), rows)
-    if "scann" not in written["searchers"]:
-        return
-    index = ScannFolder(folder / "scann")
-    asked = rows[budget.queries]
-    start = time.perf_counter()
-    _, found = index.search(asked, min(budget.depth + 1, len(rows)))
-    milliseconds = 1e3 * (time.perf_counter() - start) / len(asked)
-    budget.add("int8, ScaNN", budget.without_self(found), asked, milliseconds)
-
-
-def _write_golden(folder, catalogue, rows, group):
+def _golden(folder, catalogue, rows, group):
     chosen = spread(len(catalogue), GOLDEN_IMAGES)
     others = {}
     if group is not None:
@@ -448,24 +314,3 @@ def _write_golden(folder, catalogue, rows, group):
         rows,
         **others,
     )
-
-
-def _recipe(recipe):
-    if recipe is None:
-        return None
-    text = json.dumps(recipe, sort_keys=True)
-    return {"fingerprint": hashlib.sha256(text.encode()).hexdigest(), **recipe}
-
-
-def _versions(runtime):
-    packages = ("tensorflow", "keras", "ai-edge-quantizer", "numpy")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    if has_scann():
-        found["scann"] = importlib.metadata.version("scann")
-    return {
-        "keras_distill": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        runtime.name: runtime.version,
-        **found,
-    }

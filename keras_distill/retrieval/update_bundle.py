@@ -7,11 +7,11 @@ import shutil
 import numpy as np
 
 from keras_distill import atomic
-from keras_distill.device.bundle import open_bundle
 from keras_distill.device.bundle_error import BundleError
 from keras_distill.device.embedder import Embedder
 from keras_distill.device.load_array import load_array
-from keras_distill.device.manifest import NAME, file_facts
+from keras_distill.device.open_bundle import open_bundle
+from keras_distill.retrieval.bundle_manifest import write_manifest
 from keras_distill.retrieval.catalogue_part import (
     GOLDEN_IMAGES,
     catalogue_thresholds,
@@ -135,13 +135,7 @@ def update_bundle(bundle, add=None, remove=(), progress=None):
             "removed": len(remove),
             "left_out": left_out,
         }
-        manifest["files"] = {
-            file.relative_to(folder).as_posix(): file_facts(file)
-            for file in sorted(folder.rglob("*"))
-            if file.is_file()
-        }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False)
-        (folder / NAME).write_text(text + "\n", encoding="utf-8")
+        write_manifest(folder, manifest)
         open_bundle(folder).check_golden()
         report("Indexing", 1, 1)
     return manifest

@@ -172,8 +172,9 @@ def test_a_tree_is_searched_with_scann_where_it_is_installed(monkeypatch):
     class Reader(Index):
         answer = 8
 
-    monkeypatch.setattr("keras_distill.device.bundle.ScannFolder", Index)
-    monkeypatch.setattr("keras_distill.device.bundle.ScannReader", Reader)
+    module = "keras_distill.device.bundle_searches"
+    monkeypatch.setattr(f"{module}.ScannFolder", Index)
+    monkeypatch.setattr(f"{module}.ScannReader", Reader)
     query = opened.rows[:1]
     opened.manifest["catalogue"]["searchers"] = ["numpy", "scann"]
     for kind, installed, first in [
@@ -182,10 +183,8 @@ def test_a_tree_is_searched_with_scann_where_it_is_installed(monkeypatch):
         ("tree", True, 7),
     ]:
         opened.manifest["catalogue"]["index"] = kind
-        monkeypatch.setattr(
-            "keras_distill.device.bundle.has_scann", lambda answer=installed: answer
-        )
-        opened._scann = None
+        monkeypatch.setattr(f"{module}.has_scann", lambda answer=installed: answer)
+        opened._searches._index = None
         assert opened.nearest(query, 1)[1][0, 0] == first
     assert asked == [opened.path / "scann"] * 2
 

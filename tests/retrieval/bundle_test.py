@@ -14,6 +14,7 @@ from keras_distill.device.nearest import nearest
 from keras_distill.device.scann_folder import ScannFolder
 from keras_distill.retrieval import (
     TaskIndex,
+    bundle_manifest,
     catalogue_part,
     search_model,
     write_bundle,
@@ -177,7 +178,7 @@ def test_the_golden_file_holds_images_with_their_neighbours(manifest):
 
 
 def test_without_scann_the_rows_are_there_for_numpy(at_once, monkeypatch, tmp_path):
-    monkeypatch.setattr(writer, "has_scann", lambda: False)
+    monkeypatch.setattr(bundle_manifest, "has_scann", lambda: False)
     monkeypatch.setattr(catalogue_part, "has_scann", lambda: False)
     manifest = write(tmp_path / "out")
     assert manifest["catalogue"]["searchers"] == ["numpy", "tflite"]
@@ -290,14 +291,14 @@ def test_every_stage_is_in_the_manifest_with_its_figures(manifest):
 def test_a_stage_that_loses_too_much_is_refused_and_nothing_is_written(
     at_once, monkeypatch, tmp_path, spoilt
 ):
-    embedded = writer._embedded
+    embedded = writer.embedded_rows
 
     def shuffled(*args):
         rows = embedded(*args)
         order = np.random.default_rng(0).permutation(120)
         return {**rows, spoilt: rows[spoilt][order]}
 
-    monkeypatch.setattr(writer, "_embedded", shuffled)
+    monkeypatch.setattr(writer, "embedded_rows", shuffled)
     with pytest.raises(
         tflite.VerificationError, match=f"at most 12.00 .*at the stage '{spoilt}',"
     ) as caught:
