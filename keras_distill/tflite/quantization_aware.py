@@ -106,6 +106,7 @@ def quantization_aware(
             "`images` must be two or more, of which some are kept from training. "
             f"Received: images.shape={images.shape}"
         )
+    trunk_of(student)  # refuses one of another form
     random = np.random.default_rng(seed)
     split = max(1, round(HELD_OUT * len(images)))
     held_out, learnt = np.split(random.permutation(len(images)), [split])

@@ -1,9 +1,11 @@
 import json
 import zlib
 
+import keras
 import numpy as np
 import pytest
 
+from export import compression
 from export import modes as program
 from keras_distill import device, metrics, tflite
 from tests import tiny_embedder
@@ -38,9 +40,8 @@ def test_of_int8_qat_it_says_which_student_was_kept(monkeypatch, capsys):
     student = tiny_embedder.student()
     taught = tflite.QuantizationAware(student, False, 0.75, 0.5, 96, 24)
     monkeypatch.setattr(tflite, "quantization_aware", lambda *_: taught)
-    monkeypatch.setattr(
-        tflite, "convert", lambda _, mode, __: tiny_embedder.converted(mode)
-    )
+    done = {mode: tiny_embedder.converted(mode) for mode in ("float32", "int8")}
+    monkeypatch.setattr(tflite, "convert", lambda _, mode, __: done[mode])
     some = tiny_embedder.calibration()
     rows = program.measured(student, some, images, labels, ["int8", "int8-qat"])
     int8, trained = rows[2:]
@@ -67,7 +68,7 @@ def test_a_file_that_fails_a_check_is_named_with_it(rows, capsys, monkeypatch):
 def test_the_program_reads_a_run_and_prints_json(finished_run, monkeypatch, capsys):
     asked = {}
 
-    def measured(student, calibration, images, labels, modes):
+    def measured(student, calibration, images, labels, modes, compress):
         asked.update(locals())
         return [{"mode": "Keras"}]
 
@@ -77,6 +78,9 @@ def test_the_program_reads_a_run_and_prints_json(finished_run, monkeypatch, caps
     assert json.loads(capsys.readouterr().out) == [{"mode": "Keras"}]
     assert asked["modes"] == ["dynamic"] and len(asked["calibration"]) == 30
     assert asked["images"].shape == (20, 32, 32, 1) and len(asked["labels"]) == 20
+    assert asked["compress"] is None
+    program.main([*command, "--compress", "--epochs", "3"])
+    assert asked["compress"] == 3
 
 
 def test_an_unknown_mode_is_refused_before_anything_is_read(tmp_path):
@@ -84,3 +88,63 @@ def test_an_unknown_mode_is_refused_before_anything_is_read(tmp_path):
         program.main([str(tmp_path), "--modes", "int8", "int4"])
     with pytest.raises(ValueError, match="--calibration.*Received: 0"):
         program.main([str(tmp_path), "--calibration", "0"])
+    with pytest.raises(ValueError, match="--epochs.*Received: 0"):
+        program.main([str(tmp_path), "--epochs", "0"])
+
+
+def kernels(model):
+    return [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
+
+
+def normalised(model):
+    kind = keras.layers.BatchNormalization
+    weights = [x.get_weights() for x in model.layers if isinstance(x, kind)]
+    return [weight for some in weights for weight in some]
+
+
+@pytest.mark.parametrize("how", [{"sparsity": 0.7}, {"clusters": 16}])
+def test_kernels_are_pruned_or_clustered_and_still_embed(how):
+    student = tiny_embedder.student("conv4")
+    images, _ = tiny_embedder.images()
+    before = [w.copy() for w in student.get_weights()]
+    copy = compression.compressed(student, tiny_embedder.calibration(), 6, **how)
+    for kernel, own in zip(kernels(copy), kernels(student), strict=True):
+        if "sparsity" in how:
+            assert np.mean(kernel == 0) == pytest.approx(0.7, abs=0.01)
+        else:
+            assert len(np.unique(kernel)) <= 16 < len(np.unique(own))
+    for kept, own in zip(normalised(copy), normalised(student), strict=True):
+        np.testing.assert_array_equal(kept, own)
+    for weight, own in zip(student.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, own)
+    rows = [np.asarray(model(images.astype("float32"))) for model in (student, copy)]
+    assert np.sum(rows[0] * rows[1], axis=1).mean() > 0.9
+
+
+def test_compressed_students_are_in_the_table_beside_the_modes(monkeypatch):
+    student, other = tiny_embedder.student(), tiny_embedder.student("conv4")
+    asked, labels = [], tiny_embedder.images()[1]
+    exact = tiny_embedder.converted("float32")
+    model = tiny_embedder.converted("int8", "conv4")
+
+    def compressed(student, images, epochs, **how):
+        asked.append((len(images), epochs, how))
+        return other
+
+    def convert(network, mode, calibration):
+        assert mode == ("int8" if network is other else "float32")
+        return model if network is other else exact
+
+    monkeypatch.setattr(compression, "compressed", compressed)
+    monkeypatch.setattr(tflite, "convert", convert)
+    some = tiny_embedder.calibration()
+    rows = program.measured(student, some, tiny_embedder.images()[0], labels, [], 5)
+    names = [name for name, _ in compression.WAYS]
+    assert [row["mode"] for row in rows] == ["Keras", "float32", *names]
+    assert asked == [(120, 5, how) for _, how in compression.WAYS]
+    found = device.Embedder(model).embed(tiny_embedder.images()[0])
+    for row, (_, how) in zip(rows[2:], compression.WAYS, strict=True):
+        assert row["zip_bytes"] == len(zlib.compress(model, 9))
+        assert row["recall_at_1"] == metrics.recall_at_k(found, labels, 1)
+        assert how.items() <= row.items() and row["epochs"] == 5
+        assert row["failed"] is not None  # of another student
