@@ -56,7 +56,7 @@ class Bundle:
             self.path, catalogue, self.dim
         )
         self._searches = BundleSearches(
-            self.path, self.manifest, self.rows, self.embed, model, runtime, threads
+            self.path, self.manifest, self.embed, model, runtime, threads
         )
         self._thresholds = BundleThresholds(self.path, self.manifest, model)
         self._scorer = None
@@ -110,7 +110,7 @@ class Bundle:
         Args:
             queries, k, searcher: See `search`.
         """
-        return self._searches.nearest(queries, k, searcher)
+        return self._searches.nearest(self.rows, queries, k, searcher)
 
     def match(self, scores):
         """Which neighbours score high enough to be of the query's class.

@@ -16,34 +16,33 @@ class BundleSearches:
     Args:
         path: `pathlib.Path` of the bundle.
         manifest: Its manifest, a dictionary.
-        rows: float32 array `(N, dim)`, the catalogue.
         embed: Function from uint8 images to float32 embeddings.
         model, runtime, threads: See `keras_distill.device.open_bundle`.
     """
 
-    def __init__(self, path, manifest, rows, embed, model, runtime, threads):
-        self._path, self._manifest, self._rows = path, manifest, rows
+    def __init__(self, path, manifest, embed, model, runtime, threads):
+        self._path, self._manifest = path, manifest
         self._embed, self._model = embed, model
         self._interpreter = runtime, threads
         self._index = self._file = None
 
-    def nearest(self, queries, k, searcher):
-        """See `keras_distill.device.Bundle.nearest`."""
-        count = len(self._rows)
+    def nearest(self, rows, queries, k, searcher):
+        """See `keras_distill.device.Bundle.nearest`; `rows (N, dim)`: the catalogue."""
+        count, dim = rows.shape
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= count:
             raise ValueError(
                 f"`k` must be an integer from 1 to {count}, the size of the "
                 f"catalogue. Received: k={k!r}"
             )
-        queries = self._checked(queries)
+        queries = _checked(queries, dim)
         searcher = self._chosen(searcher, queries, k)
         if searcher == "tflite":
-            return self._by_file(queries, k)
+            return self._by_file(rows, queries, k)
         if queries.dtype == np.uint8:
             queries = self._embed(queries)
         if searcher == "scann":
             return self._opened_index().search(queries, k)
-        return nearest(queries, self._rows, k)
+        return nearest(queries, rows, k)
 
     def file(self):
         """See `keras_distill.device.Bundle.search_file`."""
@@ -63,37 +62,14 @@ class BundleSearches:
             self._index = (ScannFolder if has_scann() else ScannReader)(folder)
         return self._index
 
-    def _checked(self, queries):
-        """uint8 images of rank 4, or float32 embeddings; raises for anything else."""
-        queries = np.asarray(queries)
-        if queries.dtype == np.uint8:
-            if queries.ndim != 4:
-                raise ValueError(
-                    "`queries` must be a batch of images (count, height, width, "
-                    f"channels). Received: queries.shape={queries.shape}"
-                )
-            return queries
-        if queries.dtype.kind != "f":
-            raise TypeError(
-                "`queries` must be uint8 images or float32 embeddings. "
-                f"Received: queries.dtype={queries.dtype}"
-            )
-        dim = self._rows.shape[1]
-        if queries.ndim != 2 or queries.shape[1] != dim:
-            raise ValueError(
-                f"Embeddings must have shape (count, {dim}). "
-                f"Received: queries.shape={queries.shape}"
-            )
-        return queries.astype(np.float32)
-
-    def _by_file(self, images, k):
+    def _by_file(self, rows, images, k):
         """The answers of the search file, which embeds the images itself."""
-        scores, indices, embeddings = self.file().search(images, len(self._rows))
+        scores, indices, embeddings = self.file().search(images, len(rows))
         scores, indices = scores[:, :k], indices[:, :k]
         # With lists it may find fewer than there are.
         short = (indices < 0).any(axis=1)
         if short.any():
-            scores[short], indices[short] = nearest(embeddings[short], self._rows, k)
+            scores[short], indices[short] = nearest(embeddings[short], rows, k)
         return scores, indices
 
     def _why_no_file(self, queries, k):
@@ -136,3 +112,26 @@ class BundleSearches:
             )
             return "scann" if tree else "numpy"
         return name
+
+
+def _checked(queries, dim):
+    """uint8 images of rank 4, or float32 embeddings; raises for anything else."""
+    queries = np.asarray(queries)
+    if queries.dtype == np.uint8:
+        if queries.ndim != 4:
+            raise ValueError(
+                "`queries` must be a batch of images (count, height, width, "
+                f"channels). Received: queries.shape={queries.shape}"
+            )
+        return queries
+    if queries.dtype.kind != "f":
+        raise TypeError(
+            "`queries` must be uint8 images or float32 embeddings. "
+            f"Received: queries.dtype={queries.dtype}"
+        )
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        raise ValueError(
+            f"Embeddings must have shape (count, {dim}). "
+            f"Received: queries.shape={queries.shape}"
+        )
+    return queries.astype(np.float32)

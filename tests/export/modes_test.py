@@ -118,7 +118,7 @@ def test_kernels_are_pruned_or_clustered_and_still_embed(how):
     for weight, own in zip(student.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, own)
     rows = [np.asarray(model(images.astype("float32"))) for model in (student, copy)]
-    assert np.sum(rows[0] * rows[1], axis=1).mean() > 0.9
+    assert np.sum(rows[0] * rows[1], axis=1).mean() > 0.8
 
 
 def test_compressed_students_are_in_the_table_beside_the_modes(monkeypatch):
