@@ -1,15 +1,16 @@
 """Updates a bundle again and again, each time stopped at another operation on files.
 
-    python -m tests.retrieval.interrupted_update BUNDLE FOLDER ID HOW [STEP]
+    python -m tests.retrieval.interrupted_update BUNDLE FOLDER ID STEP HOW...
 
 takes ID out of copies of BUNDLE in FOLDER and prints a line of JSON for each run; the
 first is of one that nothing stops. An operation is what Python's audit hooks see (a
 file or folder of the copy opened, made, renamed or removed) and the exchange of the
-two folders. HOW is what happens at the n-th of them, for each n or each STEP-th:
+two folders. HOW is what happens at the n-th of them, for each STEP-th n and those about
+the exchange:
 
 * `dead`: from there on nothing happens any more, as if the process had been killed,
   clean-up included;
-* `full`: it fails, and what comes after it does not;
+* `full`: it fails, as on a full disk, and what comes after it does not;
 * `kill`: the process, a fork, is killed by the system.
 """
 
@@ -20,9 +21,9 @@ import shutil
 import signal
 import sys
 
+from keras_distill.device import BundleError
 from keras_distill.retrieval import catalogue_part, update_bundle
 
-WAYS = ("dead", "full", "kill")
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"}
 # A tree is removed by names that are relative to its folders.
 RELATIVE = {"os.remove", "os.rmdir"}
@@ -71,7 +72,7 @@ def updated(bundle, name, watch):
     watching = watch
     try:
         update_bundle(bundle, remove=[name])
-    except (Dead, OSError) as error:
+    except (Dead, OSError, BundleError) as error:
         return type(error).__name__
     finally:
         watching = None
@@ -87,21 +88,21 @@ def updated_in_a_fork(bundle, name, watch):
     return "killed" if os.WIFSIGNALED(os.waitpid(child, 0)[1]) else None
 
 
-def run(source, folder, name, how="dead", last=0):
+def run(source, folder, name, how=None, last=0):
     """One update that is stopped at operation `last`, and what is there then."""
     bundle = shutil.copytree(source, folder / "bundle")
     watch = Watch(folder, stop_of(how, last))
     update = updated_in_a_fork if how == "kill" else updated
-    result = {"last": last, "raised": update(bundle, name, watch), "seen": watch.seen}
+    result = {"how": how, "last": last, "raised": update(bundle, name, watch)}
     result["left"] = sum(path != bundle for path in folder.iterdir())
     there = files(bundle)
     result["found"] = which(there)
-    if result["found"] == "old":  # what was left lying about is in nobody's way
+    if result["found"] == "old" and result["left"]:  # which is in nobody's way
         updated(bundle, name, None)
         result["again"] = which(files(bundle))
     shutil.rmtree(folder)
     folder.mkdir()
-    return result, there
+    return result, watch.seen, there
 
 
 def files(folder):
@@ -129,25 +130,28 @@ def once(function):
     return remembered
 
 
-def main(source, folder, name, how, step=1):
+def main(source, folder, name, step, *ways):
     source, folder = pathlib.Path(source), pathlib.Path(folder)
     folder.mkdir()
     sys.addaudithook(lambda event, args: watching and watching(event, args))
     for module, slow in SLOW:
         setattr(module, slow, once(getattr(module, slow)))
     KNOWN["old"] = files(source)
-    whole, KNOWN["new"] = run(source, folder, name)
-    print(json.dumps(whole))
-    count, exchange = len(whole["seen"]), whole["seen"].find("x") + 1
-    for last in range(1, count + 1):
-        if last % int(step) == 0 or abs(last - exchange) <= 2 or last == count:
-            print(json.dumps(run(source, folder, name, how, last)[0]))
+    whole, seen, KNOWN["new"] = run(source, folder, name)
+    print(json.dumps({**whole, "seen": seen}))
+    exchange = seen.find("x") + 1
+    for last in range(1, len(seen) + 1):
+        if last % int(step) == 0 or abs(last - exchange) <= 2:
+            for how in ways:
+                print(json.dumps(run(source, folder, name, how, last)[0]))
 
 
 watching, KNOWN = None, {}
 SLOW = (
     (catalogue_part, "build_search_model"),
     (catalogue_part, "calibrate"),
+    # The package's own name of this module is the function.
+    (sys.modules[update_bundle.__module__], "task_searcher"),
 )
 
 if __name__ == "__main__":

@@ -225,101 +225,51 @@ def test_a_full_disk_leaves_the_bundle_as_it_was(bundle, monkeypatch):
     assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
 
 
-# Runs an update in a child that is killed at its n-th operation on files, for each n
-# that is asked for, and says what stands there then. An operation is what Python's
-# audit hooks see (files opened outside the old bundle, renames, removals), and the
-# step that lets the folders change places.
-KILLER = """
-import json, os, pathlib, shutil, signal, sys
-from keras_distill.retrieval import update_bundle
-from keras_distill.device import open_bundle
-source, folder, name, step = (*map(pathlib.Path, sys.argv[1:3]), *sys.argv[3:5])
-EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree"}
-
-def run(last):
-    work = folder / str(last)
-    bundle = shutil.copytree(source, work / "bundle")
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        done = 0
-        def watch(event, args):
-            nonlocal done
-            ours = event in EVENTS and isinstance(args[0], str | os.PathLike)
-            path = os.fspath(args[0]) if ours else ""
-            old = event == "open" and path.startswith(str(bundle))
-            ours = ours and path.startswith(str(work)) and not old
-            # A tree is removed by names that are relative to its folders.
-            ours = ours or event in ("os.remove", "os.rmdir")
-            swap = event == "ctypes.dlsym" and args[1] in ("renameat2", "renamex_np")
-            if ours or swap:
-                done += 1
-                os.write(write, b"x" if swap else b".")
-                if done == last:
-                    os.kill(os.getpid(), signal.SIGKILL)
-        sys.addaudithook(watch)
-        try:
-            update_bundle(bundle, remove=[name])
-        except BaseException:
-            import traceback; traceback.print_exc()
-            os._exit(3)
-        os._exit(0)
-    os.close(write)
-    _, status = os.waitpid(child, 0)
-    seen = b""
-    while block := os.read(read, 65536):
-        seen += block
-    os.close(read)
-    opened = open_bundle(bundle)
-    opened.check_golden()
-    again = None
-    if last and name in opened.ids:  # what was left lying about is in nobody's way
-        update_bundle(bundle, remove=[name])
-        again = len(open_bundle(bundle))
-    result = {"last": last, "killed": os.WIFSIGNALED(status), "exit": status,
-              "images": len(opened), "again": again, "seen": seen.decode()}
-    shutil.rmtree(work)
-    return result
-
-whole = run(0)
-print(json.dumps(whole))
-swap = whole["seen"].index("x") + 1 if "x" in whole["seen"] else len(whole["seen"]) // 2
-for last in range(1, len(whole["seen"]) + 1):
-    if last % int(step) == 0 or abs(last - swap) <= 2 or last == len(whole["seen"]):
-        print(json.dumps(run(last)))
-"""
-
-
-def killed(tmp_path, step):
+def interrupted(tmp_path, step, *ways):
+    """The operations of an update, and what came of stopping it at each `step`-th."""
     name = tiny_embedder.catalogue().ids[0]
-    command = [sys.executable, "-c", KILLER, tiny_embedder.bundle(), tmp_path, name]
+    module = "tests.retrieval.interrupted_update"
+    command = [sys.executable, "-m", module, tiny_embedder.bundle(), tmp_path / "work"]
     done = subprocess.run(
-        [*map(str, command), str(step)], cwd=ROOT, capture_output=True, text=True
+        [*map(str, command), name, str(step), *ways],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     whole, *runs = map(json.loads, done.stdout.splitlines())
-    assert (whole["exit"], whole["images"]) == (0, 119)
+    assert whole["raised"] is None and whole["left"] == 0
     if "x" not in whole["seen"]:
         pytest.skip("this system cannot exchange two folders in one step")
     return whole["seen"].index("x") + 1, len(whole["seen"]), runs
 
 
-def check_killed(swap, runs):
+def test_a_crash_at_any_operation_leaves_the_old_bundle_or_the_new_one(tmp_path):
+    """To the byte, wherever it stops; and what it leaves is in nobody's way."""
+    exchange, count, runs = interrupted(tmp_path, 1, "dead", "full")
+    assert 50 < exchange < count
+    everywhere = [(n, how) for n in range(1, count + 1) for how in ("dead", "full")]
+    assert [(run["last"], run["how"]) for run in runs] == everywhere
     for run in runs:
-        assert run["killed"], run
-        # Killed before the exchange: the old bundle. After it: the new one.
-        assert run["images"] == (120 if run["last"] <= swap else 119), run
-        assert run["again"] == (119 if run["last"] <= swap else None), run
-
-
-def test_a_crash_leaves_the_old_bundle_or_the_new_one(tmp_path):
-    swap, count, runs = killed(tmp_path, step=29)
-    assert count > 50 and {swap, swap + 1, count} <= {run["last"] for run in runs}
-    check_killed(swap, runs)
+        # The exchange itself is stopped before it is done.
+        early = run["last"] <= exchange and run["raised"] is not None
+        assert run["found"] == ("old" if early else "new"), run
+        assert run.get("again", "new") == "new", run
+        if run["how"] == "dead":
+            assert run["raised"] == "Dead", run
+        elif early:  # an error cleans up
+            assert run["raised"] in ("OSError", "BundleError"), run
+            assert run["left"] == 0, run
+    left = [run for run in runs if run["how"] == "dead" and run["left"]]
+    assert len(left) > 50 and sum("again" in run for run in left) > 50
 
 
 @pytest.mark.slow
-def test_so_does_a_crash_at_every_single_operation_on_files(tmp_path):
-    swap, count, runs = killed(tmp_path, step=1)
-    assert [run["last"] for run in runs] == [*range(1, count + 1)]
-    check_killed(swap, runs)
+def test_so_does_a_process_that_is_killed(tmp_path):
+    exchange, count, runs = interrupted(tmp_path, 17, "kill")
+    lasts = [run["last"] for run in runs]
+    assert {exchange - 1, exchange, exchange + 1, 17, 34} <= {*lasts} and lasts[-1] > 68
+    for run in runs:
+        assert run["raised"] == "killed", run
+        assert run["found"] == ("old" if run["last"] <= exchange else "new"), run
+        assert run.get("again", "new") == "new", run
