@@ -9,6 +9,7 @@ from keras_distill.callbacks import DiscriminabilityTargets, proxy_pass
 from keras_distill.methods.discriminability import CENTROIDS, discriminability
 from keras_distill.methods.uncertainty_figures import rank_correlation
 from keras_distill.row_targets import RowTargets
+from keras_distill.traced_once import build_optimizer
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")
@@ -273,6 +274,10 @@ class DDL(keras.Model):
         table = self._held_out if held_out else self._targets
         table.assign(targets, measured.valid)
         return measured, seen.labels
+
+    def make_train_function(self, force=False):
+        build_optimizer(self)
+        return super().make_train_function(force)
 
     def train_step(self, data):
         return super().train_step(_compared_with(self._targets, data))

@@ -13,6 +13,7 @@ from keras_distill.methods.keras_distillation import KerasDistillation
 from keras_distill.methods.method import Batch, Method, Views
 from keras_distill.models.tap import OUTPUT, shapes_of, tap
 from keras_distill.models.teacher_view import TeacherView
+from keras_distill.traced_once import build_optimizer
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")
@@ -412,6 +413,10 @@ class Distiller(keras.Model):
             # Keras 3.15 warns of its own default, shuffle=True, with any data set.
             kwargs.setdefault("shuffle", False)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def make_train_function(self, force=False):
+        build_optimizer(self)
+        return super().make_train_function(force)
 
     def get_compile_config(self):
         config = super().get_compile_config()

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_distill.traced_once import build_optimizer
+
 
 class Detector(keras.Model):
     """Base of the detectors: functional models that know their loss.
@@ -96,6 +98,10 @@ class Detector(keras.Model):
             self._trackers[name].update_state(value, sample_weight=ops.shape(values)[0])
             total += value
         return total
+
+    def make_train_function(self, force=False):
+        build_optimizer(self)
+        return super().make_train_function(force)
 
     def predict_step(self, data):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)

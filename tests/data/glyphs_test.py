@@ -181,3 +181,11 @@ def test_three_channels_are_the_same_thrice(few_fonts):
 def test_sizes_out_of_range_are_refused(size):
     with pytest.raises(ValueError, match="from 8 to 128 pixels.*image_size="):
         data.glyphs(size)
+
+
+def test_a_few_balanced_epochs_cover_them_although_their_classes_differ_in_size():
+    train, _ = data.load("glyphs", image_size=32)
+    plan = data.EpochPlan(train.labels, 28, 4)
+    times = [np.bincount(plan.epoch(e).ravel(), minlength=len(train)) for e in range(5)]
+    covered = (np.cumsum(times, axis=0) > 0).mean(axis=1)
+    assert covered[0] > 0.7 and covered[1] > 0.9 and covered[4] > 0.98
