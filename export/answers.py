@@ -37,6 +37,29 @@ def show_group(result):
     _show_neighbours(result)
 
 
+def show_objects(results, threshold):
+    """Prints what was found in each image, and the neighbours of each thing.
+
+    Args:
+        results: List of `{"image": name, "objects": list}`, likewise.
+        threshold: Float, the score above which something counts as found.
+    """
+    for result in results:
+        objects = result["objects"]
+        if not objects:
+            print(f"{result['image']}: nothing with a score above {threshold:.2f}")
+            continue
+        count = f"{len(objects)} {'thing' if len(objects) == 1 else 'things'}"
+        print(f"{result['image']}: {count}")
+        for thing in objects:
+            x1, y1, x2, y2 = (f"{side:.0f}" for side in thing["box"])
+            print(
+                f"{thing['class']}, score {thing['score']:.2f}, "
+                f"from ({x1}, {y1}) to ({x2}, {y2})"
+            )
+            _show_neighbours(thing)
+
+
 def _show_neighbours(result):
     if result.get("no_match"):
         print("  not in the catalogue, by the bundle's threshold; the nearest are")

@@ -3,7 +3,8 @@
 The student is converted to float32 and int8 TensorFlow Lite, calibrated on images it
 was trained on and verified on images it was not; a bundle that fails a check is not
 written. Classes that the run held out are both the check and the default catalogue.
-With a scorer, a device can ask with several images as one query.
+With a scorer, a device can ask with several images as one query. The bundle of a
+detector is another, measured by its average precision: see `export.detector_run`.
 """
 
 import argparse
@@ -15,15 +16,31 @@ import pathlib
 import sys
 
 import keras_distill as kd
-from export import finished_run, report
+from export import detector_run, finished_run, report
 from keras_distill import command_line
 
 CALIBRATION_IMAGES, HELD_OUT_IMAGES = 500, 1000
+MAX_DROP = 0.5
+# What `--json` prints of a manifest.
+FIGURES = (
+    "student",
+    "models",
+    "class_names",
+    "decoding",
+    "detection",
+    "catalogue",
+    "retrieval",
+    "search",
+    "thresholds",
+    "group",
+    "task_library",
+)
 
 EXAMPLE = """\
 python -m export.bundle runs/glyphs --out bundles/glyphs
 python -m export.bundle runs/glyphs --catalogue my/images --out bundles/mine
 python -m export.bundle runs/a --scorer runs/b/scorer.keras --out bundles/a
+python -m export.bundle runs/detector --out bundles/detector
 python -m export.bundle runs/hand --whole --per-class 4 --out bundles/hand"""
 
 
@@ -33,6 +50,16 @@ def main(argv=None):
 
     check_out(args.out, args.overwrite)
     run = finished_run.read(args.run, args.scorer)
+    if isinstance(run.student, kd.models.Detector):
+        with _progress() as progress:
+            manifest = detector_run.export(args, run, _parser(), progress)
+        _print(args, manifest)
+        return
+    if args.score is not None:
+        raise ValueError(
+            "--score is of detectors, this is a run of an embedder. "
+            f"Received: {args.run}, --score {args.score}"
+        )
     if args.keep is not None and run.scorer is None:
         raise ValueError(
             "--keep says how many images of a group to embed: the run has no scorer, "
@@ -59,7 +86,7 @@ def main(argv=None):
             degradation=run.degradation,
             keep=args.keep,
             thumbnails=args.thumbnails,
-            max_drop=args.max_drop,
+            max_drop=MAX_DROP if args.max_drop is None else args.max_drop,
             runtimes=args.runtime,
             false_match_rate=args.false_match_rate,
             index_recall=args.recall,
@@ -68,21 +95,16 @@ def main(argv=None):
             mode=args.mode,
             progress=progress,
         )
-    if args.json:
-        names = (
-            "student",
-            "models",
-            "catalogue",
-            "retrieval",
-            "search",
-            "thresholds",
-            "group",
-            "task_library",
-        )
-        result = {name: manifest[name] for name in names if name in manifest}
-        print(json.dumps({"bundle": str(args.out), **result}, indent=2))
-    else:
+    _print(args, manifest)
+
+
+def _print(args, manifest):
+    """What was measured, as tables or as JSON."""
+    if not args.json:
         report.show(args.out, manifest)
+        return
+    result = {name: manifest[name] for name in FIGURES if name in manifest}
+    print(json.dumps({"bundle": str(args.out), **result}, indent=2))
 
 
 def _load(data, student, eval_classes=None):
@@ -191,7 +213,7 @@ def _parser():
         EXAMPLE,
     )
     add = parser.add_argument
-    add("run", type=pathlib.Path, help="what train.embedder or train.groups filled")
+    add("run", type=pathlib.Path, help="what a program of train has filled")
     add("--out", required=True, type=pathlib.Path, help="folder to write")
     add(
         "--catalogue",
@@ -215,14 +237,13 @@ def _parser():
         "--thumbnails",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="small pictures of the catalogue, for those who look at it",
+        help="small pictures of the catalogue",
     )
     add(
         "--max-drop",
         type=float,
-        default=0.5,
         metavar="POINTS",
-        help="of Recall@1 that any stage may lie below Keras (%(default)s)",
+        help="of Recall@1 (0.5) or AP (1), below Keras at any stage",
     )
     add(
         "--mode",
@@ -241,7 +262,7 @@ def _parser():
         "--recall",
         type=float,
         default=0.99,
-        help="of a large catalogue's index, in its ten nearest (%(default)s)",
+        help="of a large index, in its ten nearest (%(default)s)",
     )
     add(
         "--neighbours",
@@ -249,6 +270,11 @@ def _parser():
         default=10,
         metavar="K",
         help="that search.tflite gives (%(default)s)",
+    )
+    add(
+        "--score",
+        type=float,
+        help="of a detector: what counts as found (best F1)",
     )
     add(
         "--false-match-rate",

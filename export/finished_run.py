@@ -13,7 +13,7 @@ class FinishedRun:
 
     Attributes:
         recipe: Dictionary, its `recipe.json`.
-        student: `keras.Model`, its embedder.
+        student: `keras.Model`, its embedder or detector.
         scorer: `keras.Model` that scores images, or `None` if there is none.
         degradation: The layer that spoilt the images which the scorer learnt from,
             or `None` where no recipe beside the scorer says.
@@ -38,8 +38,8 @@ def read(folder, scorer=None):
     """Reads a finished run.
 
     Args:
-        folder: `pathlib.Path` of what `train.embedder` or `train.groups` filled. The
-            latter has a scorer too.
+        folder: `pathlib.Path` of what `train.embedder`, `train.detector` or
+            `train.groups` filled. The latter has a scorer too.
         scorer: `pathlib.Path` of the `.keras` file of a scorer, used in place of the
             run's own, or `None`.
 
@@ -105,6 +105,7 @@ def _resolved(recipe, name):
 def _model(path):
     import keras
 
-    from keras_distill import layers  # noqa: F401, its layers are registered
+    # Its layers and detectors are registered.
+    from keras_distill import layers, models  # noqa: F401
 
     return keras.saving.load_model(path, compile=False)

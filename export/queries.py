@@ -19,6 +19,11 @@ def main(argv=None):
     if not golden.is_file():
         raise FileNotFoundError(f"There is no bundle here. Received: {args.bundle}")
     with np.load(golden) as file:
+        if "ids" not in file:
+            raise ValueError(
+                "The bundle must have a catalogue, that of a detector has none. "
+                f"Received: {args.bundle}"
+            )
         images, ids = file["images"], file["ids"][:, 0]
     if not 1 <= args.count <= len(images):
         raise ValueError(

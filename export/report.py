@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+from export import detector_report
 from keras_distill import command_line
 
 
@@ -27,6 +28,9 @@ def show(out, manifest):
         out: Path of the bundle.
         manifest: Dictionary, its manifest.
     """
+    if manifest.get("kind") == "detector":
+        detector_report.show(out, manifest)
+        return
     from rich.console import Console
     from rich.table import Table
 

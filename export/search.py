@@ -18,7 +18,8 @@ DEFAULT_K = 5
 EXAMPLE = """\
 python -m export.search bundles/glyphs letter.png
 python -m export.search bundles/glyphs photos/*.jpg --k 10 --json
-python -m export.search bundles/faces a.png b.png c.png --group --keep 2"""
+python -m export.search bundles/faces a.png b.png c.png --group --keep 2
+python -m export.search bundles/shapes photo.jpg --detector bundles/cells"""
 
 
 def main(argv=None):
@@ -28,10 +29,13 @@ def main(argv=None):
             "--keep says how many images of a group to embed: it needs --group. "
             f"Received: --keep {args.keep}"
         )
+    _check_detector_flags(args)
     bundle = device.open_bundle(args.bundle, args.runtime, args.model, args.threads)
     if args.group:
         bundle.check_scorer()
     k = min(DEFAULT_K, len(bundle)) if args.k is None else args.k
+    if args.detector is not None:
+        return _search_objects(args, bundle, k)
     files, images = _read(args.images, bundle.image_shape)
     if args.group:
         found = _ask_as_one(bundle, files, images, k, args.keep, args.searcher)
@@ -47,6 +51,58 @@ def main(argv=None):
     else:
         answers.show(found)
     return 0 if len(files) == len(args.images) else 1
+
+
+def _check_detector_flags(args):
+    """What is found in a photo is asked for one by one; the flags of that need it."""
+    given = {"--score": args.score, "--margin": args.margin}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.detector is None and given:
+        raise ValueError(
+            f"{', '.join(given)}: of what a detector finds, name one with --detector. "
+            f"Received: {given}"
+        )
+    if args.detector is not None and args.group:
+        raise ValueError(
+            "--group asks with all images as one query, --detector with each thing "
+            f"that is found in them. Received: --group --detector {args.detector}"
+        )
+
+
+def _search_objects(args, bundle, k):
+    """Detects, cuts out, embeds, searches; prints what each thing is."""
+    detector = device.open_detector(
+        args.detector, args.runtime, args.model, args.threads, args.score
+    )
+    results = []
+    for path in args.images:
+        try:
+            found = detector.find(path)
+            crops = device.read_crops(
+                path, found.boxes, bundle.image_shape, args.margin or 0.0
+            )
+        except (ValueError, OSError) as error:
+            # The other images are answered all the same.
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            continue
+        things = zip(found.names, found.scores, found.boxes, crops, strict=True)
+        objects = [
+            {
+                "class": name,
+                "score": float(score),
+                "box": [round(float(side), 2) for side in box],
+                **_answer(bundle, crop, k, args.searcher),
+            }
+            for name, score, box, crop in things
+        ]
+        results.append(
+            {"image": str(path), "size": list(found.size), "objects": objects}
+        )
+    if args.json:
+        print(json.dumps(results, indent=2, ensure_ascii=False))
+    else:
+        answers.show_objects(results, detector.threshold)
+    return 0 if len(results) == len(args.images) else 1
 
 
 def _read(paths, image_shape):
@@ -102,7 +158,7 @@ def _parser():
         "export.search",
         "Find the images of a bundle's catalogue that are nearest to yours. Runs "
         "without TensorFlow: numpy, Pillow and a TFLite interpreter are enough.",
-        "BUNDLE IMAGE... [--group] [options]",
+        "BUNDLE IMAGE... [--detector BUNDLE] [options]",
         EXAMPLE,
     )
     add = parser.add_argument
@@ -116,6 +172,19 @@ def _parser():
         help="all images show one thing: weigh them by their scores, ask once",
     )
     add("--keep", type=int, help="of a group: embed only the best (the bundle's)")
+    add(
+        "--detector",
+        type=pathlib.Path,
+        metavar="BUNDLE",
+        help="of a detector: search for each thing that it finds in the images",
+    )
+    add("--score", type=float, help="of what it finds, the least (the bundle's)")
+    add(
+        "--margin",
+        type=float,
+        metavar="PART",
+        help="of a box's sides, taken along around it (0)",
+    )
     add("--runtime", choices=tuple(device.RUNTIMES), help="the first installed")
     add(
         "--model",

@@ -22,9 +22,11 @@ def main(argv=None):
         raise ValueError("There must be something to --add or to --remove.")
     add = args.add
     if add is not None and not (add / "manifest.json").is_file():
-        from keras_distill.device import manifest
+        from keras_distill.device import manifest, manifest_fields
 
-        height, width, channels = manifest.read_manifest(args.bundle)["input"]["shape"]
+        found = manifest.read_manifest(args.bundle)
+        manifest_fields.check_kind(found, args.bundle, "embedder")
+        height, width, channels = found["input"]["shape"]
         add = kd.data.image_folder(add, (height, width), channels)
     manifest = kd.retrieval.update_bundle(args.bundle, add, args.remove)
     catalogue, updated = manifest["catalogue"], manifest["updated"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_distill import atomic
 from keras_distill.device.manifest import NAME, read_manifest
+from keras_distill.device.manifest_fields import check_kind
 
 PAGE = pathlib.Path(__file__).parent / "page"
 MODULES = "node_modules"
@@ -52,6 +53,7 @@ def site(bundle):
     """
     bundle = pathlib.Path(bundle)
     manifest = read_manifest(bundle)
+    check_kind(manifest, bundle, "embedder")
     files = {
         path.name: path
         for path in sorted(PAGE.iterdir())

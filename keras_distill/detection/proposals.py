@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
-from keras_distill.detection.anchors import RATIOS, anchors
 from keras_distill.detection.boxes import clip, decode
 from keras_distill.detection.suppression import suppress
+from keras_distill.device.anchors import RATIOS, anchors
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")

@@ -13,7 +13,7 @@ from keras_distill.device.golden import check_golden
 from keras_distill.device.group import Group, GroupNeighbours
 from keras_distill.device.group_weights import group_weights
 from keras_distill.device.manifest import read_manifest
-from keras_distill.device.manifest_fields import check_fields
+from keras_distill.device.manifest_fields import check_fields, check_kind
 from keras_distill.device.scorer import Scorer
 
 
@@ -39,6 +39,7 @@ class Bundle:
     def __init__(self, path, runtime=None, model="int8", threads=1):
         self.path = pathlib.Path(path)
         self.manifest = read_manifest(self.path)
+        check_kind(self.manifest, self.path, "embedder")
         check_fields(self.manifest, self.path)
         models, catalogue = self.manifest["models"], self.manifest["catalogue"]
         if model not in models:

@@ -44,7 +44,7 @@ def detections(
             "There must be logits (A, classes), deltas and anchors (A, 4). Received: "
             f"{logits.shape}, {deltas.shape}, {anchors.shape}"
         )
-    scores = np.exp(-np.logaddexp(np.float32(0), -logits))
+    scores = probabilities(logits)
     if len(scores) > candidates:
         best = np.argpartition(-scores.max(1), candidates - 1)[:candidates]
         scores, deltas, anchors = scores[best], deltas[best], anchors[best]
@@ -65,6 +65,47 @@ def detections(
     )
 
 
+def padded(found):
+    """What `detections` gives of N images, as arrays.
+
+    Args:
+        found: List of `(boxes, scores, labels)`.
+
+    Returns:
+        Dictionary of `"boxes"` `(N, D, 4)`, `"scores"` `(N, D)` and `"labels"` int32
+        `(N, D)`, -1 where there is no detection. D is the largest number, at least 1.
+    """
+    most = max([1, *(len(labels) for _, _, labels in found)])
+    boxes = np.zeros((len(found), most, 4), np.float32)
+    scores = np.zeros((len(found), most), np.float32)
+    labels = np.full((len(found), most), -1, np.int32)
+    for row, (own, sure, classes) in enumerate(found):
+        count = len(classes)
+        boxes[row, :count], scores[row, :count] = own, sure
+        labels[row, :count] = classes
+    return {"boxes": boxes, "scores": scores, "labels": labels}
+
+
+def probabilities(logits):
+    """The sigmoid of logits, float32, of any shape."""
+    return np.exp(-np.logaddexp(np.float32(0), -np.asarray(logits, np.float32)))
+
+
+def overlaps(boxes, others):
+    """IoU of each of `(N, 4)` boxes with each of `(M, 4)`: `(N, M)` in [0, 1].
+
+    Of boxes without area it is 0.
+    """
+    boxes, others = np.asarray(boxes)[:, None], np.asarray(others)[None]
+    low = np.maximum(boxes[..., :2], others[..., :2])
+    high = np.minimum(boxes[..., 2:], others[..., 2:])
+    both = np.prod(np.maximum(high - low, 0), axis=-1)
+    areas = [
+        np.prod(some[..., 2:] - some[..., :2], axis=-1) for some in (boxes, others)
+    ]
+    return both / np.maximum(areas[0] + areas[1] - both, 1e-9)
+
+
 def _decoded(deltas, anchors, image_size):
     size = anchors[:, 2:] - anchors[:, :2]
     centre = anchors[:, :2] + size / 2 + deltas[:, :2] * size
@@ -77,14 +118,9 @@ def _decoded(deltas, anchors, image_size):
 def _suppressed(boxes, overlap, limit):
     """Places of the boxes that stay, of boxes in the order of their scores."""
     kept = []
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     left = np.arange(len(boxes))
     while len(left) and len(kept) < limit:
         first, left = left[0], left[1:]
         kept.append(first)
-        low = np.maximum(boxes[first, :2], boxes[left, :2])
-        high = np.minimum(boxes[first, 2:], boxes[left, 2:])
-        both = np.prod(np.maximum(high - low, 0), axis=1)
-        either = np.maximum(area[first] + area[left] - both, 1e-9)
-        left = left[both / either <= overlap]
+        left = left[overlaps(boxes[[first]], boxes[left])[0] <= overlap]
     return np.array(kept, int)

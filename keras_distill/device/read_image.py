@@ -30,9 +30,9 @@ def read_image(file, image_shape):
         ValueError: If `image_shape` is not as above; or if the file is no image, is
             truncated, or holds pixels without a known range (floats).
     """
-    height, width, channels = _checked(image_shape)
+    height, width, channels = checked_shape(image_shape)
     image, _ = upright(file, channels, 2 * max(width, height))
-    return _of_size(image, height, width, channels)
+    return as_pixels(image, height, width, channels)
 
 
 def read_letterboxed(file, image_shape):
@@ -54,12 +54,12 @@ def read_letterboxed(file, image_shape):
     Raises:
         FileNotFoundError, ValueError: As `read_image`.
     """
-    height, width, channels = _checked(image_shape)
+    height, width, channels = checked_shape(image_shape)
     image, size = upright(file, channels, 2 * max(width, height))
     factor = min(width / size[0], height / size[1])
     inner = [max(1, round(factor * side)) for side in size]
     pixels = np.full((height, width, channels), PADDING, np.uint8)
-    pixels[: inner[1], : inner[0]] = _of_size(image, inner[1], inner[0], channels)
+    pixels[: inner[1], : inner[0]] = as_pixels(image, inner[1], inner[0], channels)
     return pixels, np.divide(inner, size), size
 
 
@@ -101,7 +101,16 @@ def upright(file, channels, least=None):
         ) from error
 
 
-def _of_size(image, height, width, channels):
+def as_pixels(image, height, width, channels):
+    """A Pillow image stretched to a size, see `read_image`.
+
+    Args:
+        image: Of mode "L" where `channels` is 1, else "RGB".
+        height, width, channels: Positive integers.
+
+    Returns:
+        uint8 array `(height, width, channels)`.
+    """
     from PIL import Image
 
     if image.size != (width, height):
@@ -142,7 +151,8 @@ def is_grey(file):
         ) from error
 
 
-def _checked(image_shape):
+def checked_shape(image_shape):
+    """`image_shape` as three ints; raises ValueError if it is no shape of images."""
     shape = tuple(image_shape)
     sizes = all(isinstance(n, int | np.integer) and n > 0 for n in shape)
     if len(shape) != 3 or not sizes or shape[2] not in (1, 3):

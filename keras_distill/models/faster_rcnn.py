@@ -18,7 +18,7 @@ from keras_distill.detection import (
     smooth_l1,
     suppress,
 )
-from keras_distill.detection.anchors import RATIOS
+from keras_distill.device.anchors import RATIOS
 from keras_distill.models.detector import Detector, at, checked_strides
 from keras_distill.models.retinanet import RESCALE
 

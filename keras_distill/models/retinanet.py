@@ -16,7 +16,7 @@ from keras_distill.detection import (
     smooth_l1,
     suppress,
 )
-from keras_distill.detection.anchors import RATIOS
+from keras_distill.device.anchors import RATIOS
 from keras_distill.models.detector import Detector, at, checked_strides
 
 SCALES = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))

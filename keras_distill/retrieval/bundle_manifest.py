@@ -26,7 +26,7 @@ def manifest_head(student, image_shape, dim, recipe, runtime):
     """
     return {
         "format_version": FORMAT_VERSION,
-        "written_by": _versions(runtime),
+        "written_by": versions(runtime),
         "signature": tflite.SIGNATURE,
         "input": {
             "name": tflite.INPUT,
@@ -41,7 +41,7 @@ def manifest_head(student, image_shape, dim, recipe, runtime):
             "length": 1,
         },
         "student": {"name": student},
-        "recipe": _recipe(recipe),
+        "recipe": fingerprinted(recipe),
     }
 
 
@@ -70,14 +70,16 @@ def write_manifest(folder, manifest):
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def _recipe(recipe):
+def fingerprinted(recipe):
+    """A recipe with the digest of all it says; `None` for `None`."""
     if recipe is None:
         return None
     text = json.dumps(recipe, sort_keys=True)
     return {"fingerprint": hashlib.sha256(text.encode()).hexdigest(), **recipe}
 
 
-def _versions(runtime):
+def versions(runtime):
+    """Dictionary from what made a bundle to its version."""
     packages = ("tensorflow", "keras", "ai-edge-quantizer", "numpy")
     found = {name: importlib.metadata.version(name) for name in packages}
     if has_scann():

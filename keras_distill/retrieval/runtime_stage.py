@@ -1,4 +1,4 @@
-"""Embed with a runtime that only another Python can have, such as an old one."""
+"""Run a file with a runtime that only another Python can have, such as an old one."""
 
 import json
 import os
@@ -39,16 +39,40 @@ def embed_elsewhere(python, model, images, rows):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "model.tflite").write_bytes(model)
-        pixels = np.lib.format.open_memmap(
-            folder / "images.npy", "w+", np.uint8, (len(rows), *images.image_shape)
-        )
-        for start in range(0, len(rows), BATCH):
-            pixels[start : start + BATCH] = images.read(rows[start : start + BATCH])
-        pixels.flush()
+        _write_images(folder / "images.npy", images, rows)
         names = ("model.tflite", "images.npy", "embeddings.npy")
         command = [python, "-m", "keras_distill.device.embed_images"]
         said = _run([*command, *(folder / name for name in names)])
         return np.load(folder / names[-1]), json.loads(said)
+
+
+def detect_elsewhere(python, model, detector, images):
+    """Detects with the TensorFlow Lite interpreter of another Python.
+
+    Args:
+        python: See `embed_elsewhere`.
+        model: Bytes of the .tflite.
+        detector: A `device.Detector` of it, for its anchors and options.
+        images: `ImageSet`.
+
+    Returns:
+        What `detect_all` of the detector gives, found there; and dictionary `runtime`,
+        `version` and `milliseconds` (median of one image).
+
+    Raises:
+        ValueError: As `embed_elsewhere`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        (folder / "model.tflite").write_bytes(model)
+        np.save(folder / "anchors.npy", detector.anchors)
+        (folder / "options.json").write_text(json.dumps(detector.options))
+        _write_images(folder / "images.npy", images, np.arange(len(images)))
+        names = ("model.tflite", "anchors.npy", "options.json", "images.npy")
+        command = [python, "-m", "keras_distill.device.detect_images"]
+        said = _run([*command, *(folder / name for name in (*names, "found.npz"))])
+        with np.load(folder / "found.npz") as found:
+            return dict(found), json.loads(said)
 
 
 def check_runtimes(pythons):
@@ -59,6 +83,15 @@ def check_runtimes(pythons):
                 "A runtime must be the path of a Python that has one. "
                 f"Received: {python}"
             )
+
+
+def _write_images(path, images, rows):
+    pixels = np.lib.format.open_memmap(
+        path, "w+", np.uint8, (len(rows), *images.image_shape)
+    )
+    for start in range(0, len(rows), BATCH):
+        pixels[start : start + BATCH] = images.read(rows[start : start + BATCH])
+    pixels.flush()
 
 
 def _run(command):
@@ -80,7 +113,7 @@ def _run(command):
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise ValueError(
-            "A runtime must embed the images of the catalogue. "
+            "A runtime must run the network over the images. "
             f"Received: {command[0]}, which ended with {last}"
         )
     return done.stdout

@@ -18,10 +18,12 @@ from keras_distill.tflite.quantization_aware import (
 from keras_distill.tflite.tf_keras_twin import tf_keras_twin
 from keras_distill.tflite.verification_error import VerificationError
 from keras_distill.tflite.verify import CHECKS, verify
+from keras_distill.tflite.verify_detector import DETECTOR_CHECKS, verify_detector
 from keras_distill.tflite.verify_scorer import SCORER_CHECKS, verify_scorer
 
 __all__ = [
     "CHECKS",
+    "DETECTOR_CHECKS",
     "DETECT_SIGNATURE",
     "INPUT",
     "MODES",
@@ -43,6 +45,7 @@ __all__ = [
     "read_metadata",
     "tf_keras_twin",
     "verify",
+    "verify_detector",
     "verify_scorer",
     "with_colour_input",
 ]

@@ -32,6 +32,20 @@ def convert_detector(detector, mode="float32", calibration=None):
             Faster R-CNN are no TFLite operators), or as `convert`.
         TypeError: As `convert`.
     """
+    detector = network_of(detector)
+    return from_keras(detector, mode, calibration, DETECT_SIGNATURE, None)
+
+
+def network_of(detector):
+    """The detector to convert: `detector` or its student, checked for its outputs.
+
+    Args:
+        detector: See `convert_detector`.
+
+    Raises:
+        ValueError: If it has other outputs.
+        TypeError: If it is no `keras.Model`.
+    """
     detector = getattr(detector, "student", detector)
     if not isinstance(detector, keras.Model):
         raise TypeError(
@@ -44,4 +58,4 @@ def convert_detector(detector, mode="float32", calibration=None):
             f"does. Received: detector={detector.name!r} of type "
             f"{type(detector).__name__}"
         )
-    return from_keras(detector, mode, calibration, DETECT_SIGNATURE, None)
+    return detector

@@ -54,7 +54,8 @@ def check_structure(
         graph: Its `Graph`.
         network: The `keras.Model` that it was converted from.
         signature: String, the name that its signature must have.
-        output: String, the name of its output.
+        output: String, the name of its output; or, of several, a dictionary from
+            their names to their shapes.
         mode: One of `KINDS`.
         reference: Bytes of the float .tflite, or `None`.
         max_ratio: Largest size as a part of `reference`'s, or `None` for that of
@@ -78,10 +79,12 @@ def check_structure(
 
 
 def _check_signature(graph, network, signature, output):
+    if isinstance(output, str):
+        output = {output: (1, *network.output_shape[1:])}
     expected = {
         signature: (
             {INPUT: ("UINT8", (1, *network.input_shape[1:]))},
-            {output: ("FLOAT32", (1, *network.output_shape[1:]))},
+            {name: ("FLOAT32", shape) for name, shape in output.items()},
         )
     }
     found = {

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_distill.device import detections
+from keras_distill.device.detections import overlaps, padded
 from tests.models.tiny_detectors import retinanet
 
 rng = np.random.default_rng(0)
@@ -36,6 +37,24 @@ def test_candidates_are_the_best_and_nothing_is_nothing():
     assert scores[0] > scores[1] and labels.tolist() == [0, 0]
     boxes, scores, labels = detections(logits - 50, deltas, anchors, (64, 64))
     assert boxes.shape == (0, 4) and scores.shape == labels.shape == (0,)
+
+
+def test_the_overlaps_are_intersections_over_unions():
+    boxes = [[0, 0, 4, 4], [2, 2, 6, 6]]
+    others = [[0, 0, 4, 4], [0, 0, 2, 8], [4, 4, 5, 5], [3, 3, 3, 3]]
+    expected = [[1, 8 / 24, 0, 0], [4 / 28, 0, 1 / 16, 0]]
+    np.testing.assert_allclose(overlaps(boxes, others), expected)
+    assert overlaps(np.zeros((0, 4)), others).shape == (0, 4)
+
+
+def test_detections_of_images_are_padded_to_those_of_the_fullest():
+    one = np.ones((1, 4)), np.array([0.5]), np.array([2])
+    none = np.zeros((0, 4)), np.zeros(0), np.zeros(0, int)
+    found = padded([none, one])
+    assert found["boxes"].shape == (2, 1, 4)
+    assert found["labels"].tolist() == [[-1], [2]]
+    assert found["scores"].tolist() == [[0.0], [0.5]]
+    assert padded([none])["labels"].tolist() == [[-1]]
 
 
 def test_what_does_not_fit_is_refused():

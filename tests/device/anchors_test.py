@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_distill.detection import anchors
+from keras_distill.device import anchors
 from keras_distill.models.retinanet import SCALES
 
 
