@@ -10,10 +10,17 @@ import pathlib
 import zlib
 
 import keras_distill as kd
-from export import compression, finished_run, report
+from export import finished_run, report
 from keras_distill import command_line
 
 CALIBRATION_IMAGES, EPOCHS = 500, 12
+# Students of --compress, and what `keras_distill.tflite.compressed` is asked for.
+COMPRESSED = (
+    ("50 % pruned, int8", {"sparsity": 0.5}),
+    ("70 % pruned, int8", {"sparsity": 0.7}),
+    ("64 clusters, int8", {"clusters": 64}),
+    ("16 clusters, int8", {"clusters": 16}),
+)
 FIGURES = ("recall_at_1", "map_at_r", "overlap_at_10", "cosine_mean", "cosine_min")
 
 EXAMPLE = """\
@@ -65,8 +72,8 @@ def measured(student, calibration, images, labels, modes, compress=None):
         labels: int array `(N,)`.
         modes: Modes of `keras_distill.tflite.convert` beside float32.
         compress: How many epochs students are trained on `calibration` while they are
-            pruned or clustered, see `compression.compressed`, to be int8 files too;
-            or `None` for no such students. Defaults to `None`.
+            pruned or clustered, see `keras_distill.tflite.compressed`, to be int8 files
+            too; or `None` for no such students. Defaults to `None`.
 
     Returns:
         List of dictionaries: `mode`, `bytes`, `zip_bytes` (deflated), `failed` (the
@@ -106,8 +113,8 @@ def _networks(student, calibration, modes, compress):
             yield mode, "int8", taught.student, {"quantization_aware": taught.facts()}
         else:
             yield mode, mode, student, {}
-    for name, how in compression.WAYS if compress else ():
-        network = compression.compressed(student, calibration, compress, **how)
+    for name, how in COMPRESSED if compress else ():
+        network = kd.tflite.compressed(student, calibration, **how, epochs=compress)
         yield name, "int8", network, {"epochs": compress, **how}
 
 

@@ -1,6 +1,7 @@
 """From Keras to .tflite files, and proof that they are the same networks."""
 
 from keras_distill.tflite.colour_input import with_colour_input
+from keras_distill.tflite.compressed import compressed
 from keras_distill.tflite.convert import INPUT, MODES, OUTPUT, SIGNATURE, convert
 from keras_distill.tflite.convert_detector import DETECT_SIGNATURE, convert_detector
 from keras_distill.tflite.convert_scorer import (
@@ -37,6 +38,7 @@ __all__ = [
     "VerificationError",
     "add_metadata",
     "check_mode",
+    "compressed",
     "convert",
     "convert_detector",
     "convert_scorer",

@@ -113,10 +113,13 @@ def test_a_search_file_of_100_000_rows_of_64_numbers_finds_all_of_them(
     run(python, "-c", program, tmp_path)
     found = np.load(tmp_path / "out.npz")
     assert search_recall(found["i"], found["e"], rows) == 1.0
-    # Without a tolerance for ties of the fifth decimal place.
-    _, true = exact_search(found["e"], rows, 10)
+    # In such a catalogue scores of neighbours differ in the sixth decimal place: of
+    # the nearest ten ids nearly all are there, of what is not hardly less is the score.
+    exact, true = exact_search(found["e"], rows, 10)
     pairs = zip(found["i"], true, strict=True)
-    assert np.mean([len({*a} & {*b}) / 10 for a, b in pairs]) >= 0.999
+    assert np.mean([len({*a} & {*b}) / 10 for a, b in pairs]) >= 0.995
+    scores = np.einsum("qd,qkd->qk", found["e"], rows[found["i"]])
+    assert (exact[:, -1:] - scores).max() < 5e-6
 
 
 def catalogue_of(count):

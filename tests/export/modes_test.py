@@ -1,11 +1,9 @@
 import json
 import zlib
 
-import keras
 import numpy as np
 import pytest
 
-from export import compression
 from export import modes as program
 from keras_distill import device, metrics, tflite
 from tests import tiny_embedder
@@ -92,35 +90,6 @@ def test_an_unknown_mode_is_refused_before_anything_is_read(tmp_path):
         program.main([str(tmp_path), "--epochs", "0"])
 
 
-def kernels(model):
-    return [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
-
-
-def normalised(model):
-    kind = keras.layers.BatchNormalization
-    weights = [x.get_weights() for x in model.layers if isinstance(x, kind)]
-    return [weight for some in weights for weight in some]
-
-
-@pytest.mark.parametrize("how", [{"sparsity": 0.7}, {"clusters": 16}])
-def test_kernels_are_pruned_or_clustered_and_still_embed(how):
-    student = tiny_embedder.student("conv4")
-    images, _ = tiny_embedder.images()
-    before = [w.copy() for w in student.get_weights()]
-    copy = compression.compressed(student, tiny_embedder.calibration(), 6, **how)
-    for kernel, own in zip(kernels(copy), kernels(student), strict=True):
-        if "sparsity" in how:
-            assert np.mean(kernel == 0) == pytest.approx(0.7, abs=0.01)
-        else:
-            assert len(np.unique(kernel)) <= 16 < len(np.unique(own))
-    for kept, own in zip(normalised(copy), normalised(student), strict=True):
-        np.testing.assert_array_equal(kept, own)
-    for weight, own in zip(student.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(weight, own)
-    rows = [np.asarray(model(images.astype("float32"))) for model in (student, copy)]
-    assert np.sum(rows[0] * rows[1], axis=1).mean() > 0.8
-
-
 def test_compressed_students_are_in_the_table_beside_the_modes(monkeypatch):
     student, other = tiny_embedder.student(), tiny_embedder.student("conv4")
     asked, labels = [], tiny_embedder.images()[1]
@@ -135,15 +104,15 @@ def test_compressed_students_are_in_the_table_beside_the_modes(monkeypatch):
         assert mode == ("int8" if network is other else "float32")
         return model if network is other else exact
 
-    monkeypatch.setattr(compression, "compressed", compressed)
+    monkeypatch.setattr(tflite, "compressed", compressed)
     monkeypatch.setattr(tflite, "convert", convert)
     some = tiny_embedder.calibration()
     rows = program.measured(student, some, tiny_embedder.images()[0], labels, [], 5)
-    names = [name for name, _ in compression.WAYS]
+    names = [name for name, _ in program.COMPRESSED]
     assert [row["mode"] for row in rows] == ["Keras", "float32", *names]
-    assert asked == [(120, 5, how) for _, how in compression.WAYS]
+    assert asked == [(120, 5, how) for _, how in program.COMPRESSED]
     found = device.Embedder(model).embed(tiny_embedder.images()[0])
-    for row, (_, how) in zip(rows[2:], compression.WAYS, strict=True):
+    for row, (_, how) in zip(rows[2:], program.COMPRESSED, strict=True):
         assert row["zip_bytes"] == len(zlib.compress(model, 9))
         assert row["recall_at_1"] == metrics.recall_at_k(found, labels, 1)
         assert how.items() <= row.items() and row["epochs"] == 5
