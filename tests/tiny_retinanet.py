@@ -47,6 +47,5 @@ def bundle():
         train(),
         evaluation(),
         max_drop=5.0,
-        max_ratio=0.6,
     )
     return folder / "bundle"

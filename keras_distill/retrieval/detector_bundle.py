@@ -36,7 +36,7 @@ def write_detector_bundle(
     overwrite=False,
     threshold=None,
     max_drop=1.0,
-    max_ratio=0.45,
+    max_ratio=0.6,
     runtimes=(),
     progress=None,
 ):
@@ -69,7 +69,8 @@ def write_detector_bundle(
         max_drop: By how many points of AP, of 100, any stage may be below Keras.
             Defaults to `1.0`.
         max_ratio: Largest int8 file as a part of the float one, where that has at
-            least 100 kB. Defaults to `0.45`.
+            least 100 kB. Defaults to `0.6`: the heads are in the graph once a level,
+            and their names and scales do not shrink.
         runtimes: Paths of Pythons that have another TensorFlow Lite interpreter: each
             becomes a stage. Defaults to none.
         progress: Function `(what, done, total)` called as the work goes on.

@@ -79,12 +79,6 @@ def asked(monkeypatch):
 
 def test_a_run_becomes_a_bundle(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    real = kd.retrieval.write_detector_bundle
-    monkeypatch.setattr(  # So small a network is mostly names and scales.
-        kd.retrieval,
-        "write_detector_bundle",
-        lambda *args, **others: real(*args, max_ratio=0.6, **others),
-    )
     out = tmp_path / "bundle"
     program.main([str(run), "--out", str(out), "--max-drop", "5"])
     manifest = json.loads((out / "manifest.json").read_text())

@@ -23,7 +23,6 @@ def write(out, detector=None, **others):
     options = {
         "train": tiny_retinanet.train(),
         "evaluation": tiny_retinanet.evaluation(),
-        "max_ratio": 0.6,
         **others,
     }
     return retrieval.write_detector_bundle(
