@@ -62,6 +62,10 @@ def _check_detector_flags(args):
             f"{', '.join(given)}: of what a detector finds, name one with --detector. "
             f"Received: {given}"
         )
+    if args.margin is not None and not 0 <= args.margin < float("inf"):
+        raise ValueError(
+            f"--margin must be a number from 0 on. Received: --margin {args.margin}"
+        )
     if args.detector is not None and args.group:
         raise ValueError(
             "--group asks with all images as one query, --detector with each thing "

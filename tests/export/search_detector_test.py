@@ -161,6 +161,8 @@ def test_runs_without_tensorflow_keras_and_scann(bundle, detector, photo):
     [
         (["--score", "0.3"], "--score: .*one with --detector. Received"),
         (["--margin", "0.1"], "--margin: .*one with --detector. Received"),
+        (["--margin", "-1", "--detector", "x"], "from 0 on. Received: --margin -1.0"),
+        (["--margin", "nan", "--detector", "x"], "from 0 on. Received: --margin nan"),
         (["--group", "--detector", "x"], "--group asks with all images as one query"),
     ],
 )
