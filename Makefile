@@ -52,11 +52,12 @@ demo-begin: $(INSTALLED)
 	  || echo '# $(BUNDLE) is a finished bundle: used again.'
 
 $(RUN)/metrics.json: | $(INSTALLED)
-	$(VENV) -m train.embedder --data glyphs --method s2sd --backbone conv4 --dim 32 \
-	  --image-size 32 $(if $(wildcard $(RUN)/recipe.json),--resume) --out $(RUN)
+	$(VENV) -m train.embedder --data glyphs --method s2sd --hand --backbone conv4_32 \
+	  --dim 64 --image-size 32 --epochs 6 \
+	  $(if $(wildcard $(RUN)/recipe.json),--resume) --out $(RUN)
 
 $(BUNDLE)/manifest.json: $(RUN)/metrics.json | $(INSTALLED)
-	$(VENV) -m export.bundle $(RUN) --catalogue glyphs \
+	$(VENV) -m export.bundle $(RUN) --whole --per-class 4 --neighbours 40 --max-drop 3 \
 	  $(if $(wildcard $(BUNDLE)),--overwrite) --out $(BUNDLE)
 
 $(QUERIES)/.made: $(BUNDLE)/manifest.json | $(INSTALLED)
