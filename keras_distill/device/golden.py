@@ -59,7 +59,8 @@ def _read_golden(bundle):
     path = bundle.path / bundle.manifest["golden"]["file"]
     # zipfile, zlib and struct raise what they like of a damaged archive.
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a file open that it cannot read.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             golden = dict(file)
         _check_shapes(golden, bundle)
     except MemoryError:
