@@ -140,8 +140,15 @@ LEAST_COSINES = {
 }
 
 
-@pytest.mark.parametrize("backbone", ["separable", "conv4"])
-@pytest.mark.parametrize("mode", tflite.MODES)
+@pytest.mark.parametrize(
+    "mode, backbone",
+    [
+        (mode, backbone)
+        for mode in tflite.MODES
+        for backbone in ("separable", "conv4")
+        if (mode, backbone) != ("int8-qat", "conv4")  # costs a training
+    ],
+)
 def test_every_mode_embeds_as_keras_does(python, backbone, mode, tmp_path):
     images, _ = tiny_embedder.images()
     images = images[::3]
