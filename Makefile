@@ -21,7 +21,7 @@ export PIP_NO_INPUT := 1
 unexport PYTHONPATH PYTHONHOME
 
 help:
-	@echo 'make demo       train, measure, export and search, on glyphs (8 minutes)'
+	@echo 'make demo       train, measure, export and search, on glyphs (6 minutes)'
 	@echo 'make test       the tests and the style, but for what takes minutes'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make lint       the style alone;  make format mends it'

@@ -1,5 +1,8 @@
 """Print what a search has found: tables where rich is installed, else plain lines."""
 
+# A threshold that refuses most of what is in the catalogue says nothing.
+USEFUL = 0.5
+
 
 def show(results):
     """Prints the neighbours of each image.
@@ -61,7 +64,7 @@ def show_objects(results, threshold):
 
 
 def _show_neighbours(result):
-    if result.get("no_match"):
+    if result.get("no_match") and result["known_accepted"] >= USEFUL:
         print("  not in the catalogue, by the bundle's threshold; the nearest are")
     rows = [
         (

@@ -154,7 +154,11 @@ def _answer(bundle, query, k, searcher):
         return {"neighbours": neighbours}
     for found, match in zip(neighbours, bundle.match(scores[0]), strict=True):
         found["match"] = bool(match)
-    return {"neighbours": neighbours, "no_match": bool(bundle.no_match(scores)[0])}
+    return {
+        "neighbours": neighbours,
+        "no_match": bool(bundle.no_match(scores)[0]),
+        "known_accepted": bundle.known_accepted(),
+    }
 
 
 def _parser():

@@ -147,6 +147,17 @@ class Bundle:
         """Whether `match` and `no_match` can answer, for the network in use."""
         return bool(self._thresholds)
 
+    def known_accepted(self):
+        """The share of queries of the catalogue that `no_match` lets pass.
+
+        A float in [0, 1], measured at the export. Where it is small, things are so
+        alike that no score tells what is not among them, and `no_match` says little.
+
+        Raises:
+            ValueError: If the bundle has no thresholds for the network in use.
+        """
+        return self._thresholds.known_accepted()
+
     def search_file(self):
         """The `keras_distill.device.Searcher` of the bundle's search file.
 

@@ -33,10 +33,17 @@ class BundleThresholds:
             )
         return scores[:, 0] < self._of("no_match")
 
+    def known_accepted(self):
+        """See `keras_distill.device.Bundle.known_accepted`."""
+        return self._facts("no_match")["true_rate"]
+
     def _models(self):
         return (self._manifest.get("thresholds") or {}).get("models", {})
 
     def _of(self, name):
+        return np.float32(self._facts(name)["threshold"])
+
+    def _facts(self, name):
         if not self:
             reason = (self._manifest.get("thresholds") or {}).get(
                 "refused", "it was written without"
@@ -45,4 +52,4 @@ class BundleThresholds:
                 f"This bundle has no thresholds for its {self._model} network: "
                 f"{reason}. Received: {self._path}"
             )
-        return np.float32(self._models()[self._model][name]["threshold"])
+        return self._models()[self._model][name]

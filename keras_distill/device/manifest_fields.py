@@ -69,7 +69,9 @@ def check_fields(manifest, folder):
             found = check.section(calibrated, f"thresholds.models.{name}")
             for kind in ("match", "no_match"):
                 where = f"thresholds.models.{name}.{kind}"
-                check.is_number(check.section(found, where), f"{where}.threshold")
+                facts = check.section(found, where)
+                check.is_number(facts, f"{where}.threshold")
+                check.is_number(facts, f"{where}.true_rate", 0)
     if "group" in manifest:
         group = check.section(manifest, "group")
         networks = check.section(group, "group.models")

@@ -103,7 +103,10 @@ def test_what_the_lists_of_a_search_file_cannot_fill_is_searched_exactly(
 
 def test_scores_are_matches_from_the_threshold_of_the_network_in_use_on(copy):
     models = {
-        name: {"match": {"threshold": match}, "no_match": {"threshold": none}}
+        name: {
+            "match": {"threshold": match, "true_rate": 0.9},
+            "no_match": {"threshold": none, "true_rate": match},
+        }
         for name, match, none in (("int8", 0.5, 0.75), ("float32", 0.25, 0.3))
     }
     change_manifest(copy, thresholds={"false_match_rate": 0.01, "models": models})
@@ -112,7 +115,9 @@ def test_scores_are_matches_from_the_threshold_of_the_network_in_use_on(copy):
     assert opened.has_thresholds()
     assert opened.match(scores).tolist() == [[True, True, False], [True, False, False]]
     assert opened.no_match(scores).tolist() == [False, True]
+    assert opened.known_accepted() == 0.5
     exact = device.open_bundle(copy, model="float32")
+    assert exact.known_accepted() == 0.25
     assert exact.match(scores[0]).tolist() == [True, True, True]
     assert exact.no_match(scores - np.float32(0.45)).tolist() == [False, True]
     with pytest.raises(ValueError, match=r"\(queries, k\).*scores.shape=\(3,\)"):

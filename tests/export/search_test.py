@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from export import answers
 from export import search as program
 from keras_distill import device
 from tests import tiny_embedder
@@ -58,6 +59,22 @@ def test_says_what_is_a_match_and_what_is_not_in_the_catalogue(
     assert unknown["no_match"] is True
     program.main([bundle, str(tmp_path / "noise.png")])
     assert "not in the catalogue" in capsys.readouterr().out
+
+
+def test_a_threshold_that_refuses_most_of_the_catalogue_is_not_spoken_of(capsys):
+    neighbour = {"id": "a", "class": "a", "score": 0.9, "match": False}
+    answer = {"image": "x", "neighbours": [neighbour], "no_match": True}
+    answers.show([{**answer, "known_accepted": 0.49}])
+    assert "not in the catalogue" not in capsys.readouterr().out
+    answers.show([{**answer, "known_accepted": 0.5}])
+    assert "not in the catalogue" in capsys.readouterr().out
+
+
+def test_says_how_much_of_the_catalogue_the_threshold_accepts(bundle, queries, capsys):
+    (result,) = found([bundle, queries[0]], capsys)
+    manifest = device.open_bundle(bundle).manifest
+    facts = manifest["thresholds"]["models"]["int8"]["no_match"]
+    assert result["known_accepted"] == facts["true_rate"] > 0.5
 
 
 def test_flags_choose_how_many_and_by_what(bundle, queries, capsys):
