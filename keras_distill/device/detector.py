@@ -1,11 +1,10 @@
 """Images to boxes with a .tflite file and an interpreter, nothing else."""
 
-import time
-
 import numpy as np
 
 from keras_distill.device.detections import detections, padded
 from keras_distill.device.interpreter import open_interpreter
+from keras_distill.device.timing import median_milliseconds
 
 OUTPUTS = ("class_logits", "box_deltas")
 
@@ -119,10 +118,4 @@ class Detector:
             image: As for `raw`.
             repeats: Positive integer, how often it is timed. Defaults to `20`.
         """
-        self.detect(image)  # the first run allocates
-        times = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            self.detect(image)
-            times.append(time.perf_counter() - start)
-        return 1e3 * float(np.median(times))
+        return median_milliseconds(lambda: self.detect(image), repeats)

@@ -9,6 +9,9 @@ from keras_distill.device.detections import (
     padded,
     probabilities,
 )
+from keras_distill.device.golden_file import read_golden
+
+HOLDS = "images of the bundle with outputs and detections"
 
 # Of what suppresses a box, and takes its place, the least IoU may be a little lower.
 _SLACK = 0.1
@@ -45,7 +48,7 @@ def golden_arrays(detector, images, threshold, anchors=100):
 
 def check_detector_golden(bundle, max_score_difference, max_offset_difference):
     """See `keras_distill.device.detector_bundle.DetectorBundle.check_golden`."""
-    golden = _read_golden(bundle)
+    golden = read_golden(bundle, _check_shapes, HOLDS)
     threshold = bundle.manifest["decoding"]["threshold"]
     scores, offsets, sure, again = [], [], 0, 0
     for row, image in enumerate(golden["images"]):
@@ -93,25 +96,6 @@ def _detections(detector, logits, deltas, threshold):
     options = {**detector.options, "least_score": threshold}
     size = detector.image_shape[:2]
     return detections(logits, deltas, detector.anchors, size, **options)
-
-
-def _read_golden(bundle):
-    """The arrays of the golden file, of shapes that fit the bundle."""
-    path = bundle.path / bundle.manifest["golden"]["file"]
-    # zipfile, zlib and struct raise what they like of a damaged archive.
-    try:
-        # numpy leaves a file open that it cannot read.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            golden = dict(file)
-        _check_shapes(golden, bundle)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise BundleError(
-            "The golden file must hold images of the bundle with outputs and "
-            f"detections. Received: {path} ({type(error).__name__}: {error})"
-        ) from error
-    return golden
 
 
 def _check_shapes(golden, bundle):

@@ -1,10 +1,9 @@
 """Images to embeddings with a .tflite file and an interpreter, nothing else."""
 
-import time
-
 import numpy as np
 
 from keras_distill.device.interpreter import open_interpreter
+from keras_distill.device.timing import median_milliseconds
 
 
 class Embedder:
@@ -92,10 +91,4 @@ class Embedder:
             image: uint8 array of `image_shape`.
             repeats: Positive integer, how often it is timed. Defaults to `50`.
         """
-        self.embed(image)  # the first run allocates
-        times = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            self.embed(image)
-            times.append(time.perf_counter() - start)
-        return 1e3 * float(np.median(times))
+        return median_milliseconds(lambda: self.embed(image), repeats)

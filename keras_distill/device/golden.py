@@ -3,7 +3,10 @@
 import numpy as np
 
 from keras_distill.device.bundle_error import BundleError
+from keras_distill.device.golden_file import read_golden
 from keras_distill.device.group_weights import group_weights
+
+HOLDS = "images of the bundle with their embeddings, ids and scores"
 
 # Weights are sums and quotients of a few numbers: all float32 rounding there is.
 _WEIGHT_TOLERANCE = 1e-5
@@ -13,7 +16,7 @@ _SEARCH_TOLERANCE = 1e-3
 
 def check_golden(bundle, min_cosine, max_score_difference, max_image_score_difference):
     """See `keras_distill.device.bundle.Bundle.check_golden`."""
-    golden = _read_golden(bundle)
+    golden = read_golden(bundle, _check_shapes, HOLDS)
     found = _search_figures(bundle, golden)
     # Written so that a NaN is beyond the limit as well.
     if not (
@@ -52,25 +55,6 @@ def check_golden(bundle, min_cosine, max_score_difference, max_image_score_diffe
             f"at least {min_cosine} to the stored embedding. Received: {found}"
         )
     return found
-
-
-def _read_golden(bundle):
-    """The arrays of the golden file, of shapes that fit the bundle."""
-    path = bundle.path / bundle.manifest["golden"]["file"]
-    # zipfile, zlib and struct raise what they like of a damaged archive.
-    try:
-        # numpy leaves a file open that it cannot read.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            golden = dict(file)
-        _check_shapes(golden, bundle)
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise BundleError(
-            "The golden file must hold images of the bundle with their embeddings, ids "
-            f"and scores. Received: {path} ({type(error).__name__}: {error})"
-        ) from error
-    return golden
 
 
 def _check_shapes(golden, bundle):

@@ -10,17 +10,7 @@ from keras_distill import device
 from keras_distill.retrieval import DetectionBudget
 from keras_distill.retrieval.runtime_stage import detect_elsewhere
 from tests import tiny_embedder, tiny_retinanet
-from tests.device.environments import REQUIREMENTS, environment, run
-
-
-@pytest.fixture(scope="module", params=REQUIREMENTS)
-def runtime(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def python(runtime):
-    return environment(runtime)
+from tests.device.environments import run
 
 
 def test_the_golden_images_give_what_they_gave_at_the_export(python, runtime):

@@ -17,17 +17,7 @@ from keras_distill.retrieval.search_graph import search_graph
 from keras_distill.retrieval.search_model import search_recall
 from keras_distill.tflite.op_versions import NEWEST_VERSION
 from tests import tiny_embedder
-from tests.device.environments import REQUIREMENTS, environment, run
-
-
-@pytest.fixture(scope="module", params=REQUIREMENTS)
-def runtime(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def python(runtime):
-    return environment(runtime)
+from tests.device.environments import environment, run
 
 
 def test_the_environment_holds_no_tensorflow_and_only_its_own_runtime(python, runtime):

@@ -9,17 +9,7 @@ from scipy import stats
 
 from keras_distill import device
 from tests import tiny_scorer
-from tests.device.environments import REQUIREMENTS, environment, run
-
-
-@pytest.fixture(scope="module", params=REQUIREMENTS)
-def runtime(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def python(runtime):
-    return environment(runtime)
+from tests.device.environments import run
 
 
 @pytest.mark.parametrize(
