@@ -8,16 +8,12 @@ three are rewritten after each run, and the same command goes on where it stoppe
 import contextlib
 import dataclasses
 import os
-import pathlib
-import shlex
 import sys
 import time
 
 from keras_distill import atomic, command_line
-
-RESULTS = pathlib.Path("docs/results")
-RUNS = pathlib.Path("runs/compare")  # of teachers: the files that are not kept
-PROJECT = pathlib.Path(__file__).resolve().parents[1]
+from train.comparison import program
+from train.comparison.program import RESULTS, RUNS
 
 EXAMPLE = """\
 python -m train.compare train/recipes/omniglot_self_8.json --jobs 2
@@ -91,7 +87,10 @@ def rewrite(args, recipe, out):
     for record in records:
         if record.runs:
             data = {**record.head["data"], "name": recipe.data}
-            record.head |= {"command": _command(args), "data": data}
+            record.head |= {
+                "command": program.command(args, "train.compare"),
+                "data": data,
+            }
             record.write()
     _report(recipe, *records, out)
     return 0
@@ -115,7 +114,7 @@ class _Stage:
         self.tuning_seeds = recipe.tuning and recipe.tuning["seeds"]
         record.head = {
             "name": recipe.name,
-            "command": _command(args),
+            "command": program.command(args, "train.compare"),
             # Not where they lie on this machine.
             "data": {
                 "name": recipe.data,
@@ -279,36 +278,16 @@ def _said(recipe, outcome):
     return f"{', '.join(figures)}, {outcome['seconds']:.0f} s"
 
 
-def _command(args):
-    """The command that makes all of it, on any machine, whatever flags were used."""
-    path = args.recipe.resolve()
-    inside = path.is_relative_to(PROJECT)
-    named = path.relative_to(PROJECT).as_posix() if inside else path.name
-    return shlex.join(["python", "-m", "train.compare", named])
-
-
 def _check(args, recipe, records):
     from train.comparison import plan, tuning
 
-    for flag in ("jobs", "seeds"):
-        if getattr(args, flag) is not None and getattr(args, flag) < 1:
-            raise ValueError(
-                f"--{flag} must be at least 1. Received: {getattr(args, flag)}"
-            )
     trials = [
         tuning.label(method, number)
         for method, entry in recipe.methods.items()
         for number in range(len(entry.get("trials", ())))
     ]
     retired = [run["method"] for record in records for run in record.runs]
-    for flag, more in (("only", []), ("again", [plan.TEACHER, *trials, *retired])):
-        known = dict.fromkeys([*recipe.methods, *more])
-        unknown = [name for name in getattr(args, flag) if name not in known]
-        if unknown:
-            raise ValueError(
-                f"--{flag} takes one or more of: {'; '.join(known)}. "
-                f"Received: {'; '.join(unknown)}"
-            )
+    program.check(args, recipe.methods, [plan.TEACHER, *trials, *retired])
 
 
 def _parser():
@@ -319,21 +298,7 @@ def _parser():
         "RECIPE [options]",
         EXAMPLE,
     )
-    add = parser.add_argument
-    add("recipe", type=pathlib.Path, help="JSON file, see train/recipes")
-    add("--data", help="where the data of the recipe lie on this machine")
-    add("--out", type=pathlib.Path, help=f"folder of results ({RESULTS}/NAME)")
-    add("--jobs", type=int, default=1, help="runs at once, a thread each (%(default)s)")
-    add("--only", nargs="+", default=[], metavar="METHOD", help="run these methods")
-    add("--seeds", type=int, metavar="N", help="run the first N seeds of the recipe")
-    add(
-        "--again",
-        nargs="+",
-        default=[],
-        metavar="METHOD",
-        help="forget the runs of these methods, or trials, first",
-    )
-    add("--report", action="store_true", help="only rewrite the table and the picture")
+    program.add_arguments(parser, "forget the runs of these methods, or trials, first")
     return parser
 
 

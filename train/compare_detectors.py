@@ -8,16 +8,13 @@ the same command goes on where it stopped.
 """
 
 import contextlib
-import pathlib
-import shlex
+import functools
 import shutil
 import sys
 
 from keras_distill import atomic, command_line
-
-RESULTS = pathlib.Path("docs/results")
-RUNS = pathlib.Path("runs/compare")  # weights: the files that are not kept
-PROJECT = pathlib.Path(__file__).resolve().parents[1]
+from train.comparison import program
+from train.comparison.program import RESULTS, RUNS
 
 EXAMPLE = """\
 python -m train.compare_detectors \\
@@ -54,7 +51,7 @@ def _compare(args, recipe, record, out):
     from train.comparison.record import alone
 
     data, folder = args.data or recipe.data, RUNS / recipe.name
-    record.head["command"] = _command(args)
+    record.head["command"] = program.command(args, "train.compare_detectors")
     with alone(folder):
         grid = _Grid(args, recipe, record, out, data, folder)
         for method in args.again:
@@ -78,6 +75,7 @@ class _Grid:
         self.args, self.recipe, self.record, self.out = args, recipe, record, out
         seeds = recipe.seeds[: args.seeds]
         methods = args.only or [*recipe.methods]
+        self.folders = functools.partial(plan.folders, recipe, folder)
         self.teacher = plan.teacher(recipe, data, folder)
         self.students = {s: plan.student(recipe, data, folder, s) for s in seeds}
         # Seed by seed: what is there at any time can be compared.
@@ -89,9 +87,8 @@ class _Grid:
 
     def forget(self, label):
         """Drops the runs of a method, with their weights; returns how many."""
-        for job in [self.teacher, *self.students.values(), *self.jobs]:
-            if job.label == label:
-                shutil.rmtree(job.folder, ignore_errors=True)
+        for folder in self.folders(label):
+            shutil.rmtree(folder, ignore_errors=True)
         return self.record.forget(label)
 
     def run(self):
@@ -137,17 +134,21 @@ class _Grid:
         return broken
 
     def _check_same_beginning(self, job, outcome):
-        """Refuses to pair runs that did not begin with the same weights."""
-        if outcome.get("start") is None:
-            return
+        """Refuses to pair runs of other students, or of another teacher."""
         for run in self.record.runs:
-            other = run.get("start")
-            if run["seed"] == job.seed and other not in (None, outcome["start"]):
-                raise ValueError(
-                    "The student of this seed was trained anew, and what other runs "
-                    "began with is gone: forget these (--again) or take another seed. "
-                    f"Received: {run['label']} and {job.label}, seed {job.seed}"
-                )
+            for what, who in (
+                ("start", "student of this seed"),
+                ("teacher", "teacher"),
+            ):
+                if what == "start" and run["seed"] != job.seed:
+                    continue
+                one, other = outcome.get(what), run.get(what)
+                if None not in (one, other) and one != other:
+                    raise ValueError(
+                        f"The {who} was trained anew, and what other runs had of it is "
+                        "gone: forget these runs (--again), or take another recipe. "
+                        f"Received: {run['label']} and {job.label}, seed {job.seed}"
+                    )
 
 
 def _report(recipe, record, out):
@@ -174,30 +175,10 @@ def _said(outcome):
     return f"{', '.join(figures)}, {outcome['seconds']:.0f} s"
 
 
-def _command(args):
-    """The command that makes all of it, on any machine, whatever flags were used."""
-    path = args.recipe.resolve()
-    inside = path.is_relative_to(PROJECT)
-    named = path.relative_to(PROJECT).as_posix() if inside else path.name
-    return shlex.join(["python", "-m", "train.compare_detectors", named])
-
-
 def _check(args, recipe):
     from train.detecting.plan import STUDENT, TEACHER
 
-    for flag in ("jobs", "seeds"):
-        if getattr(args, flag) is not None and getattr(args, flag) < 1:
-            raise ValueError(
-                f"--{flag} must be at least 1. Received: {getattr(args, flag)}"
-            )
-    for flag, more in (("only", []), ("again", [TEACHER, STUDENT])):
-        known = [*recipe.methods, *more]
-        unknown = [name for name in getattr(args, flag) if name not in known]
-        if unknown:
-            raise ValueError(
-                f"--{flag} takes one or more of: {'; '.join(known)}. "
-                f"Received: {'; '.join(unknown)}"
-            )
+    program.check(args, recipe.methods, [TEACHER, STUDENT])
 
 
 def _parser():
@@ -209,21 +190,7 @@ def _parser():
         "RECIPE [options]",
         EXAMPLE,
     )
-    add = parser.add_argument
-    add("recipe", type=pathlib.Path, help="JSON file, see train/recipes")
-    add("--data", help="where the data of the recipe lie on this machine")
-    add("--out", type=pathlib.Path, help=f"folder of results ({RESULTS}/NAME)")
-    add("--jobs", type=int, default=1, help="runs at once, a thread each (%(default)s)")
-    add("--only", nargs="+", default=[], metavar="METHOD", help="run these methods")
-    add("--seeds", type=int, metavar="N", help="run the first N seeds of the recipe")
-    add(
-        "--again",
-        nargs="+",
-        default=[],
-        metavar="METHOD",
-        help="forget the runs of these methods first",
-    )
-    add("--report", action="store_true", help="only rewrite the table and the picture")
+    program.add_arguments(parser, "forget the runs of these methods first")
     return parser
 
 

@@ -1,6 +1,10 @@
 """A comparison of detectors: what it runs, in which order, and what it makes of it."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -41,7 +45,8 @@ class Trainer:
     """Leaves the files of a run without training, and knows what it was asked for."""
 
     def __init__(self):
-        self.asked, self.breaks, self.weights = [], set(), "w"
+        self.asked, self.breaks = [], set()
+        self.weights, self.lesson = "w", "t"
 
     def __call__(self, job):
         self.asked.append((job.label, job.seed))
@@ -60,7 +65,7 @@ class Trainer:
         said = {
             "data": {"train": images, "evaluation": images}
             | ({"start": f"{self.weights}{job.seed}"} if began else {})
-            | ({"teacher": "t"} if taught else {}),
+            | ({"teacher": self.lesson} if taught else {}),
             "resolved": {"weights": 400 if job.label == "teacher" else 100},
             "versions": {"python": "3"},
         }
@@ -150,6 +155,38 @@ def test_runs_of_students_that_were_trained_anew_are_not_paired(trainer, tmp_pat
     trainer.weights = "other"
     with pytest.raises(ValueError, match="trained anew.*alone and local, seed 0"):
         compare()
+
+
+def test_runs_of_another_teacher_are_not_compared(trainer):
+    compare("--only", "local")
+    trainer.lesson = "other"
+    with pytest.raises(ValueError, match="The teacher was trained anew.*local and all"):
+        compare()
+
+
+def test_all_seeds_are_forgotten_whatever_is_run_again(trainer):
+    compare()
+    trainer.asked = []
+    compare("--again", "all", "--seeds", "1")
+    compare()
+    assert trainer.asked == [("all", 0), ("all", 1)]
+
+
+def test_what_a_worker_has_started_ends_with_it(tmp_path):
+    note = tmp_path / "pid"
+    begun = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid()))"
+    program = (
+        "import sys\nfrom train.detecting import runs\n"
+        f"runs.call([sys.executable, '-c', {begun + '; time.sleep(60)'!r}], sys.stdout)"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT)
+    while not (note.exists() and note.read_text()):
+        assert worker.poll() is None
+        time.sleep(0.05)
+    worker.terminate()
+    assert worker.wait(20) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
 
 
 def test_a_run_is_begun_with_the_flags_of_the_recipe(tmp_path):

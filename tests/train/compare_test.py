@@ -12,7 +12,7 @@ import keras_distill as kd
 from tests.conftest import ROOT
 from tests.train.tiny_comparison import Played, done, ran, taught, tiny, written
 from train import compare
-from train.comparison import plan, recipe, specification, training
+from train.comparison import plan, program, recipe, specification, training
 from train.comparison.record import BROKEN, DIVERGED, DONE, Record, alone
 
 GRID = [(label, seed) for seed in (0, 1, 2) for label in ("none", "DSD")]
@@ -280,7 +280,7 @@ def test_a_recipe_of_the_project_is_named_from_its_root(monkeypatch, relative):
         path = str(ROOT / "train" / path)
     args = compare._parser().parse_args([path, "--out", "x", "--data", "y"])
     said = "python -m train.compare train/recipes/glyphs_self_8.json"
-    assert compare._command(args) == said
+    assert program.command(args, "train.compare") == said
 
 
 def test_report_mends_what_was_recorded_of_this_machine(pictures, tmp_path, played):

@@ -56,6 +56,12 @@ def method(recipe, data, folder, label, seed):
     return _job(recipe, data, folder, label, seed, {}, settings, more)
 
 
+def folders(recipe, folder, label):
+    """Where the runs of a label lie, of every seed."""
+    seeds = [recipe.teacher["seed"]] if label == TEACHER else recipe.seeds
+    return [folder / _name(label, seed) for seed in seeds]
+
+
 def _job(recipe, data, folder, label, seed, own, settings=(), more=()):
     arguments = {**recipe.arguments, **own}
     role = TEACHER if label == TEACHER else STUDENT

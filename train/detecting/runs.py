@@ -1,6 +1,7 @@
 """One run of `train.detector`, in a process of its own, and what came of it."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -63,8 +64,28 @@ def _train(job):
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "train.detector", *job.arguments, *how]
     with log.open("a", encoding="utf-8") as file:
-        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
-    if done.returncode:
+        code = call(command, file)
+    if code:
         said = log.read_text(encoding="utf-8").split("\n")
         last = next((line for line in reversed(said) if line.strip()), "nothing")
-        raise RuntimeError(f"train.detector ended with {done.returncode}: {last}")
+        raise RuntimeError(f"train.detector ended with {code}: {last}")
+
+
+def call(command, file):
+    """The exit status of a program, which ends with this process.
+
+    Args:
+        command: List of strings.
+        file: Open file that takes what it prints.
+    """
+
+    def end(*_):
+        raise SystemExit(143)  # `run` kills what it waits for, on its way out.
+
+    # A worker is ended by SIGTERM: what it started would go on, and write where the
+    # next call of the program writes.
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        return subprocess.run(command, stdout=file, stderr=file).returncode
+    finally:
+        signal.signal(signal.SIGTERM, before)
