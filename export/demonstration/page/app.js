@@ -8,7 +8,7 @@ import { Pad } from "./pad.js";
 import { paintPixels } from "./paint.js";
 import { decode, drawn, fitted, fittedInk } from "./pixels.js";
 import { Panels } from "./panels.js";
-import { showResults, verdict, words } from "./results.js";
+import { showGlance, showResults, verdict, words } from "./results.js";
 import { startRuntime } from "./runtime.js";
 
 const $ = (id) => document.getElementById(id);
@@ -136,6 +136,7 @@ async function ask(pixels) {
   $("embedding-time").textContent = time(embeddingTimes, found.embeddingTime);
   $("search-time").textContent = time(searchTimes, found.searchTime);
   showResults($("results"), bundle, found.neighbours, copied);
+  showGlance($("glance"), bundle, found.neighbours);
   const judged = verdict(bundle, found.neighbours);
   $("verdict").textContent = judged.text;
   $("verdict").classList.toggle("none", judged.none);
@@ -149,6 +150,7 @@ function forget() {
   asked++;
   lastQuery = null;
   $("results").replaceChildren();
+  $("glance").replaceChildren();
   $("verdict").textContent = "";
   $("verdict").classList.remove("none");
   panels.clear();

@@ -16,12 +16,7 @@ export function showResults(list, bundle, neighbours, copied = null) {
       const clickable = copied && item.character;
       const box = element(clickable ? "button" : "div", "result");
       box.classList.toggle("weak", score < limit);
-      const thumbnail = bundle.thumbnail(index);
-      if (thumbnail) {
-        const picture = element("span", "thumb");
-        Object.assign(picture.style, thumbnail);
-        box.append(picture);
-      }
+      box.append(...thumbnails(bundle, index));
       box.append(item.character ? characterText(item) : plainText(item), bar(score));
       if (clickable) {
         box.type = "button";
@@ -36,6 +31,23 @@ export function showResults(list, bundle, neighbours, copied = null) {
       entry.dataset.index = index;
       entry.append(box);
       return entry;
+    }),
+  );
+}
+
+const AT_A_GLANCE = 5;
+
+/**
+ * The first neighbours in one row below the canvas: on a phone, where the list begins
+ * below the screen, they are what one sees while drawing.
+ */
+export function showGlance(row, bundle, neighbours) {
+  row.replaceChildren(
+    ...neighbours.slice(0, AT_A_GLANCE).map(({ index }) => {
+      const { character, name } = bundle.item(index);
+      const one = element("span", "");
+      one.append(...thumbnails(bundle, index), element("span", "what", character || name));
+      return one;
     }),
   );
 }
@@ -75,6 +87,15 @@ function threshold(bundle, name) {
 export function words(bundle, neighbours) {
   const names = neighbours.slice(0, 3).map(({ index }) => bundle.item(index).name);
   return `Nearest: ${names.join("; ")}.`;
+}
+
+/** The picture of an item, if the bundle has one. */
+function thumbnails(bundle, index) {
+  const thumbnail = bundle.thumbnail(index);
+  if (!thumbnail) return [];
+  const picture = element("span", "thumb");
+  Object.assign(picture.style, thumbnail);
+  return [picture];
 }
 
 function characterText({ character, code, name, synonyms }) {

@@ -109,6 +109,28 @@ def test_a_drawing_finds_ten_and_says_how_long_it_took(page):
     assert page.evaluate(code=SHOWN) == []
 
 
+def test_a_phone_shows_the_first_answers_on_the_screen_that_one_draws_on(browser, url):
+    """The list itself begins below it."""
+    phone = {"viewport": {"width": 390, "height": 664}, "isMobile": True}
+    page = browser.open(url, phone)
+    page.draw(target="#pad", strokes=LETTER_H)
+    page.until(code=ANSWERED)
+    assert page.evaluate(code="scrollY") == 0
+    pictures = "[...document.querySelectorAll('#glance .thumb')]"
+    listed = "[...document.querySelectorAll('#results .thumb')].slice(0, 5)"
+    where = ".map((e) => e.style.backgroundPosition)"
+    assert page.evaluate(code=f"{pictures}{where}") == (
+        page.evaluate(code=f"{listed}{where}")
+    )
+    lowest = page.evaluate(
+        code=f"Math.max(...{pictures}.map((e) => e.getBoundingClientRect().bottom))"
+    )
+    assert 0 < lowest <= 664
+    page.click(target="#clear")
+    assert page.evaluate(code=f"{pictures}.length") == 0
+    page.close()
+
+
 def test_answers_come_while_one_draws(page):
     page.draw(target="#pad", strokes=[LETTER_H[0]])
     page.until(code=ANSWERED)
@@ -242,7 +264,7 @@ def test_a_screen_reader_hears_names_and_answers(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [320, 360, 1280])
 def test_text_is_readable_on_phones_and_desktops_in_light_and_dark(
     browser, url, scheme, width
 ):
@@ -250,6 +272,8 @@ def test_text_is_readable_on_phones_and_desktops_in_light_and_dark(
     page = browser.open(url, options)
     page.draw(target="#pad", strokes=LETTER_H)
     page.until(code=ANSWERED)
+    page.click(target="#compare summary")
+    page.click(target="#sizes summary")
     assert page.evaluate(code="document.documentElement.scrollWidth") <= width
     contrasts = page.evaluate(code=CONTRASTS)
     assert len(contrasts) > 20
