@@ -6,13 +6,15 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_distill import fields, label_range, replicas, weight_decay
+from keras_distill import fields, label_range, own_loss, replicas, weight_decay
+from keras_distill.callbacks import needed_first
 from keras_distill.loss_weights import shared_out
+from keras_distill.methods import teaching
 from keras_distill.methods.criterion_weights import CriterionWeights
-from keras_distill.methods.keras_distillation import KerasDistillation
-from keras_distill.methods.method import Batch, Method, Views
-from keras_distill.models.tap import OUTPUT, shapes_of, tap
-from keras_distill.models.teacher_view import TeacherView
+from keras_distill.methods.method import Batch, Views
+from keras_distill.methods.method_list import method_list
+from keras_distill.models.student_view import StudentView
+from keras_distill.models.tap import OUTPUT
 from keras_distill.traced_once import build_optimizer
 
 
@@ -60,9 +62,8 @@ class Distiller(keras.Model):
     outputs of the step. Its own metrics are logged. On several replicas such a student
     is refused.
 
-    Logs hold `loss` (the total), `base_loss` (the loss of `compile` alone, in full,
-    or the student's own)
-    and each term of each method, without its weight.
+    Logs hold `loss` (the total), `base_loss` (the loss of `compile` alone, in full, or
+    the student's own) and each term of each method, without its weight.
 
     Raises:
         ValueError: If the student is not built; if a layer that a method reads does
@@ -99,23 +100,16 @@ class Distiller(keras.Model):
             )
         self.student = student
         self.feature_layer = feature_layer
-        one = isinstance(methods, Method | keras.distillation.DistillationLoss)
-        self.methods = [
-            _as_method(method) for method in ([methods] if one else methods)
-        ]
-        names = [method.name for method in self.methods]
-        if len(set(names)) < len(names):
-            raise ValueError(
-                "Methods must differ in name, for the logs: give each a `name`. "
-                f"Received: names={names}"
-            )
+        self.methods = method_list(methods)
         for method in self.methods:
             method.feature_layer = feature_layer
             method.take_student(student)
-        # In a closure: as an attribute, Keras would count and save the student twice.
-        view = self._view_student()
-        self._student_view = lambda: view
-        self._teacher_view = lambda: None
+        self._student_view = StudentView(
+            student,
+            [path for method in self.methods for path in method.student_layers],
+            embedding=any(method.needs_embedding for method in self.methods),
+        )
+        self._teacher_view = None
         self.criterion_weights = CriterionWeights()
         self._base_tracker = keras.metrics.Mean(name="base_loss")
         self._term_trackers = {
@@ -127,18 +121,10 @@ class Distiller(keras.Model):
             self.set_teacher(teacher)
         self.build()
 
-    def _view_student(self):
-        paths = _unique(method.student_layers for method in self.methods)
-        reads = any(method.needs_embedding for method in self.methods)
-        if reads and len(getattr(self.student, "outputs", ())) > 1:
-            paths = _unique([paths, ["embedding"]])
-        return tap(self.student, paths) if paths else None
-
     @property
     def teacher(self):
         """The model that is learned from, or `None`."""
-        view = self._teacher_view()
-        return None if view is None else view.model
+        return None if self._teacher_view is None else self._teacher_view.model
 
     def set_teacher(self, teacher):
         """Takes another teacher, or the first one after loading.
@@ -152,37 +138,13 @@ class Distiller(keras.Model):
             ValueError: If no method learns from a teacher, if a method cannot use
                 this one, or if it shares weights with the student.
         """
-        if not any(method.needs_teacher for method in self.methods):
-            raise ValueError(
-                "No method here learns from a teacher: leave `teacher` out, or add one "
-                "that does, such as methods.RelationalKL(). "
-                f"Received: teacher={teacher.name!r}, "
-                f"methods={[method.name for method in self.methods]}"
-            )
-        own = {id(variable) for variable in self.student.variables}
-        if any(id(variable) in own for variable in teacher.variables):
-            raise ValueError(
-                "The teacher is frozen, so it must not share weights with the student: "
-                "teach from a clone. "
-                f"Received: teacher={teacher.name!r}, student={self.student.name!r}"
-            )
-        for method in self.methods:
-            method.take_teacher(teacher, self.student)
-        paths = _unique(method.teacher_layers for method in self.methods)
-        view = TeacherView(teacher, paths)
-        self._teacher_view = lambda: view
+        self._teacher_view = teaching.take_teacher(teacher, self.student, self.methods)
         # What was traced has the last teacher in it.
         self.train_function = self.test_function = None
 
     def build(self, input_shape=None):
         """Creates the weights of the methods. The student has its own already."""
-        shapes = {}
-        if self._student_view() is not None:
-            outputs = self._student_view().output
-            shapes = {
-                path: shapes_of(x) for path, x in outputs.items() if path != OUTPUT
-            }
-        shapes[OUTPUT] = shapes.get("embedding", _output_shape(self.student))
+        shapes = self._student_view.shapes()
         for method in self.methods:
             if not method.built:
                 method.build(shapes)
@@ -192,16 +154,7 @@ class Distiller(keras.Model):
 
     def call(self, inputs, training=None):
         images = fields.student_images(inputs, self.student)
-        view = self._student_view()
-        if view is None:
-            return self.student(images, training=training)
-        layers = view(images, training=training)
-        output = layers.pop(OUTPUT)
-        # `compute_loss` needs these of the same forward pass and the same replica.
-        # As Keras does with masks, they travel with the tensor: an attribute of the
-        # model would be overwritten by the next replica.
-        keras.tree.flatten(output)[0]._keras_distill_layers = layers
-        return output
+        return self._student_view(images, training=training)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -243,26 +196,16 @@ class Distiller(keras.Model):
         return total
 
     def _student_has_a_loss(self):
-        """Whether the student's class says how its loss is computed."""
-        own = type(self.student).compute_loss is not keras.Model.compute_loss
-        return own and self._compile_loss is None
+        return self._compile_loss is None and own_loss.has_own_loss(self.student)
 
     def _student_loss(self, x, targets, outputs, sample_weight, training):
         """What the student computes itself, and what layers of methods add."""
         images = fields.student_images(x, self.student)
-        loss = self.student.compute_loss(
-            x=images,
-            y=targets,
-            y_pred=outputs,
-            sample_weight=sample_weight,
-            training=training,
+        base, added = own_loss.base_and_added(
+            self.student, images, targets, outputs, sample_weight, training
         )
-        loss = ops.cast(loss, "float32")
-        added = sum(ops.cast(term, "float32") for term in self.student.losses)
-        base = loss - added
         self._base_tracker.update_state(base, sample_weight=_batch_size(outputs))
-        others = [term for method in self.methods for term in method.losses]
-        others = sum(ops.cast(term, "float32") for term in others)
+        others = own_loss.added_by_layers(self.methods)
         return self._base_share * base + added + others
 
     @property
@@ -290,46 +233,18 @@ class Distiller(keras.Model):
 
     def _views(self, x, y, y_pred, training, ask_teacher=True):
         """Student and teacher on this replica's images."""
-        first = keras.tree.flatten(y_pred)[0]
         images = fields.student_images(x, self.student)
-        layers = getattr(first, "_keras_distill_layers", None)
-        if layers is None and self._student_view() is not None:
-            # Predictions from elsewhere: Keras's symbolic dry run before the first
-            # step, or a caller's own. A training step never comes here.
-            layers = self._student_view()(images)
-        layers = layers or {}
-        embeddings = layers.get("embedding", first)
-        teacher = self._ask_teacher(x, images) if ask_teacher else (None, {})
+        embeddings, layers = self._student_view.layers(y_pred, images)
+        teacher = None, {}
+        if ask_teacher:
+            teacher = teaching.ask(self._teacher_view, self.methods, x, images)
         return Views(embeddings, layers, *teacher, training, images, y)
-
-    def _ask_teacher(self, inputs, images):
-        if not any(method.needs_teacher for method in self.methods):
-            return None, {}
-        view = self._teacher_view()
-        given = inputs if isinstance(inputs, dict) else {}
-        if "teacher_embedding" in given:
-            for method in self.methods:
-                if method.teacher_layers:
-                    raise ValueError(
-                        "'teacher_embedding' holds what the teacher puts out, and "
-                        f"{method.name!r} reads its inner layers: leave it out of the "
-                        "inputs, and the teacher is called in every step. "
-                        f"Received: teacher_layers={list(method.teacher_layers)}"
-                    )
-            return ops.stop_gradient(given["teacher_embedding"]), {}
-        if view is None:
-            raise ValueError(
-                "The methods learn from a teacher and there is none; a loaded "
-                "distiller does not bring it. Call `distiller.set_teacher(...)` or put "
-                "'teacher_embedding' into the inputs. Received: teacher=None"
-            )
-        return view(given.get("teacher_image", images))
 
     def _track_base(self, total, outputs):
         if self._compile_loss is None:
             return
         # Keras has divided both summands by the number of replicas.
-        added = sum(ops.cast(loss, total.dtype) for loss in self.losses)
+        added = own_loss.added_by_layers([self])
         base = (total * replicas.count() - added) / self._base_share
         self._base_tracker.update_state(base, sample_weight=_batch_size(outputs))
 
@@ -353,7 +268,7 @@ class Distiller(keras.Model):
         """
         replicas.refuse_sums(self.distribute_strategy, loss)
         if loss is None:
-            replicas.refuse_own_loss(self.distribute_strategy, self.student)
+            own_loss.refuse_replicas(self.distribute_strategy, self.student)
         for method in self.methods:
             method.take_criterion(loss)
         criteria = keras.tree.flatten(loss)
@@ -390,24 +305,14 @@ class Distiller(keras.Model):
         work done. One of the same class given here, for the same method, takes the
         place of theirs.
         """
-        given = callbacks
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            given = callbacks.callbacks
-        given = [] if given is None else keras.tree.flatten(given)
+        given = needed_first.as_list(callbacks)
         theirs = [callback for m in self.methods for callback in m.schedules()]
-        needed = [callback for callback in theirs if not _is_there(callback, given)]
+        needed = needed_first.missing(theirs, given)
         for callback in [*needed, *given]:
             # Some callbacks look through the training data before an epoch.
             if hasattr(callback, "will_train_on"):
                 callback.will_train_on(x, y)
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            for callback in needed:
-                callback.set_params(callbacks.params)
-                callback.set_model(self)
-            # First, as below: callbacks that save must find what these change.
-            callbacks.callbacks[:0] = needed
-        else:
-            callbacks = [*needed, *given] or None
+        callbacks = needed_first.put_first(needed, callbacks, self)
         label_range.refuse_one_class(y, self.loss)
         if isinstance(x, tf.data.Dataset):
             # Keras 3.15 warns of its own default, shuffle=True, with any data set.
@@ -444,37 +349,5 @@ class Distiller(keras.Model):
         return cls(**config)
 
 
-def _as_method(method):
-    if isinstance(method, Method):
-        return method
-    if isinstance(method, keras.distillation.DistillationLoss):
-        return KerasDistillation(method)
-    raise TypeError(
-        "Expected a keras_distill.methods.Method or a "
-        "keras.distillation.DistillationLoss. "
-        f"Received: method={method!r} of type {type(method).__name__}"
-    )
-
-
-def _is_there(callback, given):
-    """Whether one of the same class, and for the same method, is among `given`."""
-    method = getattr(callback, "method", None)
-    return any(
-        type(other) is type(callback) and getattr(other, "method", None) is method
-        for other in given
-    )
-
-
-def _unique(groups):
-    return list(dict.fromkeys(path for group in groups for path in group))
-
-
 def _batch_size(outputs):
     return ops.shape(keras.tree.flatten(outputs)[0])[0]
-
-
-def _output_shape(student):
-    try:
-        return student.output_shape
-    except AttributeError:  # a subclassed model does not know
-        return (None, None)

@@ -59,26 +59,6 @@ def refuse_sums(strategy, loss):
             )
 
 
-def refuse_own_loss(strategy, student):
-    """Raises ValueError if the student computes its loss itself, on several replicas.
-
-    Whether what it returns is divided by the number of replicas already, as what
-    Keras's losses return is, cannot be seen.
-
-    Args:
-        strategy: The `tf.distribute.Strategy` of the model.
-        student: A `keras.Model`.
-    """
-    own = type(student).compute_loss is not keras.Model.compute_loss
-    if own and strategy.num_replicas_in_sync > 1:
-        raise ValueError(
-            "A student that computes its loss itself trains on one replica: how its "
-            "loss is shared among several is not known. "
-            f"Received: student={student.name!r} of type {type(student).__name__}, "
-            f"{strategy.num_replicas_in_sync} replicas"
-        )
-
-
 def refuse_scalars(loss, labels, outputs):
     """Raises ValueError on several replicas if Keras would count a loss once for each.
 

@@ -25,7 +25,7 @@ def test_a_teacher_may_have_another_width_resolution_and_dtype():
 def test_images_are_resized_for_the_teacher_with_antialiasing(size):
     sized = teacher(size=size)
     distiller = compiled(with_methods=[methods.RelationalKL()], teacher=sized)
-    said, _ = distiller._teacher_view()(IMAGES)
+    said, _ = distiller._teacher_view(IMAGES)
     expected = sized(tf.image.resize(IMAGES, (size, size), antialias=True))
     np.testing.assert_allclose(said, expected, rtol=1e-4, atol=1e-5)
 
@@ -41,7 +41,7 @@ def test_a_teacher_of_another_resolution_teaches_under_xla():
 def test_a_teacher_of_colour_images_is_shown_grey_ones():
     colour = teacher(channels=3)
     distiller = compiled(with_methods=[methods.RelationalKL()], teacher=colour)
-    said, _ = distiller._teacher_view()(IMAGES)
+    said, _ = distiller._teacher_view(IMAGES)
     expected = colour(np.repeat(IMAGES, 3, axis=-1))
     np.testing.assert_allclose(said, expected, rtol=1e-6)
 
@@ -49,7 +49,7 @@ def test_a_teacher_of_colour_images_is_shown_grey_ones():
 def test_a_teacher_of_bytes_is_shown_rounded_pixels():
     whole = teacher(dtype="uint8")
     distiller = compiled(with_methods=[methods.RelationalKL()], teacher=whole)
-    said, _ = distiller._teacher_view()(IMAGES)
+    said, _ = distiller._teacher_view(IMAGES)
     expected = whole(np.round(IMAGES).astype("uint8"))
     np.testing.assert_allclose(said, expected, rtol=1e-6)
 
