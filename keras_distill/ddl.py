@@ -1,13 +1,17 @@
 """Learn how discriminable an image is, and weigh the images of a group by it."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_distill import models, ranges, replicas
-from keras_distill.callbacks import DiscriminabilityTargets, proxy_pass
-from keras_distill.methods.discriminability import CENTROIDS, discriminability
+from keras_distill.callbacks import DiscriminabilityTargets, needed_first, proxy_pass
+from keras_distill.methods.discriminability import (
+    CENTROIDS,
+    discriminability,
+    score_targets,
+)
 from keras_distill.methods.uncertainty_figures import rank_correlation
+from keras_distill.models import embedder_and_scorer
 from keras_distill.row_targets import RowTargets
 from keras_distill.traced_once import build_optimizer
 
@@ -92,8 +96,7 @@ class DDL(keras.Model):
     ):
         # Both cast their images, or do not, by their own policies.
         super().__init__(autocast=False, **kwargs)
-        _refuse_other_models(embedder=embedder, scorer=scorer)
-        _refuse_models_that_do_not_fit(embedder, scorer)
+        embedder_and_scorer.refuse_other_models(embedder, scorer)
         ranges.positive(floor=floor)
         if centroids not in CENTROIDS:
             raise ValueError(
@@ -120,7 +123,7 @@ class DDL(keras.Model):
                 )
             images = inputs["image"]
         scores = self.scorer(images, training=training)
-        _refuse_other_scores(scores, self.scorer.name)
+        embedder_and_scorer.refuse_other_scores(scores, self.scorer.name)
         return ops.cast(ops.reshape(scores, (-1, 1)), "float32")
 
     def compile(
@@ -185,20 +188,12 @@ class DDL(keras.Model):
                 "The scorer must have trainable weights. "
                 f"Received: scorer={self.scorer.name!r}, which has none"
             )
-        kind = DiscriminabilityTargets
-        given = callbacks
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            given = callbacks.callbacks
-        given = [] if given is None else keras.tree.flatten(given)
-        theirs = [one for one in given if isinstance(one, kind)]
-        for targets in theirs or [kind(x)]:
+        given = needed_first.as_list(callbacks)
+        theirs = [one for one in given if isinstance(one, DiscriminabilityTargets)]
+        needed = [] if theirs else [DiscriminabilityTargets(x)]
+        for targets in [*needed, *theirs]:
             targets.will_see(x, validation)
-        if not theirs and isinstance(callbacks, keras.callbacks.CallbackList):
-            targets.set_params(callbacks.params)
-            targets.set_model(self)
-            callbacks.callbacks.insert(0, targets)
-        elif not theirs:
-            callbacks = [targets, *given]
+        callbacks = needed_first.put_first(needed, callbacks, self)
         # Keras 3.15 warns of its own default, shuffle=True, with any data set.
         kwargs.setdefault("shuffle", False)
         self._held_out.serves = validation
@@ -261,18 +256,8 @@ class DDL(keras.Model):
             leave_one_out=self.leave_one_out,
             centroids=self.centroids,
         )
-        lessons = measured.indicator[measured.valid]
-        if np.ptp(lessons) == 0:
-            raise ValueError(
-                "The images must differ in how discriminable they are: of these a "
-                "scorer can learn nothing. Put degraded views among them, such as "
-                "FixedViews(layers.RandomDegradation()). Received: "
-                f"{len(lessons)} rows, all with the indicator {lessons[0]:.3g}"
-            )
-        # Of a row that is not valid the indicator may be NaN, and 0 * NaN is no 0.
-        targets = np.where(measured.valid, measured.indicator, 0.5)
         table = self._held_out if held_out else self._targets
-        table.assign(targets, measured.valid)
+        table.assign(score_targets(measured), measured.valid)
         return measured, seen.labels
 
     def make_train_function(self, force=False):
@@ -280,10 +265,10 @@ class DDL(keras.Model):
         return super().make_train_function(force)
 
     def train_step(self, data):
-        return super().train_step(_compared_with(self._targets, data))
+        return super().train_step(self._targets.instead_of_labels(data))
 
     def test_step(self, data):
-        return super().test_step(_compared_with(self._held_out, data))
+        return super().test_step(self._held_out.instead_of_labels(data))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         scores, indicators, weights = replicas.gather((y_pred, y, sample_weight))
@@ -338,66 +323,6 @@ class DDL(keras.Model):
         for part in ("embedder", "scorer"):
             config[part] = restore(config[part], custom_objects)
         return cls(**config)
-
-
-def _compared_with(targets, data):
-    """A batch with indicators for labels, and weight 0 where there is none."""
-    inputs, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    indicators, weights = targets.look_up(ops.convert_to_tensor(inputs["row"]))
-    if sample_weight is not None:
-        given = ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
-        weights = weights * given
-    return inputs, indicators, weights
-
-
-def _refuse_other_models(**given):
-    for name, model in given.items():
-        if not isinstance(model, keras.Model):
-            raise TypeError(
-                f"`{name}` must be a keras.Model. "
-                f"Received: {name}={model!r} of type {type(model).__name__}"
-            )
-        if not model.built:
-            raise ValueError(
-                f"`{name}` must be built: call it once on a batch of images. "
-                f"Received: {name}={model.name!r}, which has no weights yet"
-            )
-
-
-def _refuse_models_that_do_not_fit(embedder, scorer):
-    # Subclassed models do not know their shapes: what they give is checked when called.
-    if hasattr(embedder, "output"):
-        proxy_pass.refuse_other_embeddings(embedder.output, embedder.name)
-    if hasattr(scorer, "output"):
-        _refuse_other_scores(scorer.output, scorer.name)
-    shapes = [getattr(model, "input_shape", None) for model in (embedder, scorer)]
-    if all(isinstance(shape, tuple) and len(shape) == 4 for shape in shapes):
-        sizes = zip(*shapes, strict=True)
-        if any(None not in pair and len(set(pair)) > 1 for pair in sizes):
-            raise ValueError(
-                "The same images go to embedder and scorer, which must take one shape: "
-                "a Resizing layer at its beginning lets the scorer see them smaller. "
-                f"Received: embedder.input_shape={shapes[0]}, "
-                f"scorer.input_shape={shapes[1]}"
-            )
-    own = {id(variable) for variable in embedder.variables}
-    if any(id(variable) in own for variable in scorer.variables):
-        raise ValueError(
-            "The embedder is frozen, so the scorer must not share weights with it: "
-            f"make it of a clone. Received: scorer={scorer.name!r}, "
-            f"embedder={embedder.name!r}"
-        )
-
-
-def _refuse_other_scores(output, name):
-    """Raises ValueError unless `output` is one tensor `(batch, 1)` or `(batch,)`."""
-    shape = getattr(output, "shape", None)
-    if shape is None or not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)):
-        found = keras.tree.map_structure(lambda x: tuple(x.shape), output)
-        raise ValueError(
-            "The scorer must give one number an image, (batch, 1) or (batch,). "
-            f"Received: scorer={name!r}, whose output has shape {found}"
-        )
 
 
 def _as_list(metrics):

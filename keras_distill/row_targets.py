@@ -2,6 +2,7 @@
 
 import contextlib
 
+import keras
 import tensorflow as tf
 
 
@@ -60,6 +61,22 @@ class RowTargets:
             table = tf.concat([self._table, [[float("nan"), 1.0]]], axis=0)
         found = tf.gather(table, tf.where(known, rows, count))
         return found[:, :1], found[:, 1]
+
+    def instead_of_labels(self, data):
+        """A batch with its rows' targets for labels, and their weights among its own.
+
+        Args:
+            data: `(inputs, labels)` or `(inputs, labels, sample_weight)`, where
+                `inputs` is a dictionary that holds the numbers of rows under `"row"`.
+
+        Returns:
+            `(inputs, targets (B, 1), weights (B,))`.
+        """
+        inputs, _, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        targets, weights = self.look_up(tf.convert_to_tensor(inputs["row"]))
+        if sample_weight is not None:
+            weights *= tf.cast(tf.reshape(sample_weight, (-1,)), tf.float32)
+        return inputs, targets, weights
 
     @contextlib.contextmanager
     def put_back(self):

@@ -2,12 +2,12 @@
 
 import typing
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_distill.data.image_sums import are_alike, image_sums
 from keras_distill.data.progress import progress
+from keras_distill.models.embedder_and_scorer import refuse_other_embeddings
 
 # Batches that are read again. Of pixels that are drawn anew, one image is enough to see
 # it; more than one batch, for it may be a share of the images only.
@@ -173,17 +173,6 @@ def refuse_other_pixels(dataset, sums):
                 "and nothing behind it. Received: other pixels for "
                 f"{other.sum()} of {len(rows)} images, such as row {rows[other][0]}"
             )
-
-
-def refuse_other_embeddings(output, name):
-    """Raises ValueError unless `output` is one tensor `(batch, dim)`."""
-    shape = getattr(output, "shape", None)
-    if shape is None or len(shape) != 2:
-        found = keras.tree.map_structure(lambda x: tuple(x.shape), output)
-        raise ValueError(
-            "The embedder must give one embedding an image, (batch, dim). "
-            f"Received: embedder={name!r}, whose output has shape {found}"
-        )
 
 
 def _has_the_parts(spec):

@@ -113,6 +113,30 @@ def discriminability(
     return Discriminability(ratio, mean, std, indicator, valid)
 
 
+def score_targets(measured):
+    """What a score network is fitted to.
+
+    Args:
+        measured: `Discriminability`.
+
+    Returns:
+        float64 `(N,)`, the indicators, with 0.5 where a row is not valid: there an
+        indicator may be NaN, which a weight of 0 would not take out of a loss.
+
+    Raises:
+        ValueError: If all valid rows have the same indicator.
+    """
+    lessons = measured.indicator[measured.valid]
+    if np.ptp(lessons) == 0:
+        raise ValueError(
+            "The images must differ in how discriminable they are: of these a "
+            "scorer can learn nothing. Put degraded views among them, such as "
+            "FixedViews(layers.RandomDegradation()). Received: "
+            f"{len(lessons)} rows, all with the indicator {lessons[0]:.3g}"
+        )
+    return np.where(measured.valid, measured.indicator, 0.5)
+
+
 def _cosines(features, sums, own_class):
     """Cosine of each row to the centroid of its class, and the largest to another."""
     # The direction of a sum is that of the mean.
