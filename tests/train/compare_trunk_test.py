@@ -13,7 +13,7 @@ TRUNK = {"data": "", "eval_classes": ["bars/1*", "bars/2*"], "dim": 5, "steps": 
 def begun(pictures, **changes):
     """A recipe whose students begin with a trunk."""
     own = {**TRUNK, "data": str(pictures), **changes.pop("trunk", {})}
-    return tiny(pictures, trunk=own, seeds=[0, 1], steps=4, **changes)
+    return tiny(pictures, trunk=own, seeds=[0], steps=4, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_trunk_is_trained_once_on_its_own_data_and_every_run_names_it(finish
     folder, whole = finished
     said = whole["trunk"]["student"]
     assert 0 <= said["figures"]["recall_at_1"] <= 1
-    assert [run["trunk"] for run in whole["runs"]] == [said["weights"]] * 4
+    assert [run["trunk"] for run in whole["runs"]] == [said["weights"]] * 2
     settings = whole["settings"]["DSD"]
     assert settings["trunk"] == whole["settings"]["none"]["trunk"]
     assert settings["trunk"]["student"] == {"backbone": "conv4", "dim": 5}
@@ -95,13 +95,12 @@ def test_what_is_trained_has_taken_the_trunk(pictures, monkeypatch, tmp_path):
     monkeypatch.setattr(training.kd.metrics, "embed", remember)
     ran(tmp_path, made)
     trained = keras.saving.load_model(kept(tmp_path), compile=False)
-    assert len(students) == 3  # the trunk itself and two seeds
-    for student in students[1:]:
-        for name in ("conv1", "conv4"):
-            np.testing.assert_array_equal(
-                student.get_layer(name).get_weights()[0],
-                trained.get_layer(name).get_weights()[0],
-            )
+    _, student = students  # the trunk itself, and what begins with it
+    for name in ("conv1", "conv4"):
+        np.testing.assert_array_equal(
+            student.get_layer(name).get_weights()[0],
+            trained.get_layer(name).get_weights()[0],
+        )
 
 
 def test_a_second_call_trains_no_trunk(here, pictures, monkeypatch):
