@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_distill import ranges
+from keras_distill.methods.kept_state import add_state
 
 
 class Term(typing.NamedTuple):
@@ -193,13 +194,8 @@ class Method(keras.layers.Layer):
                 what is divided by. `CoefficientSchedule` asks it as well.
         """
         check(**{name: value})
-        variable = self.add_weight(
-            name=name,
-            dtype="float32",
-            initializer=keras.initializers.Constant(value),
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        start = keras.initializers.Constant(value)
+        variable = add_state(self, name, initializer=start)
         setattr(self, name, variable)
         self._coefficients[name] = float(value)
         self._checks[name] = check

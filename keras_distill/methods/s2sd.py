@@ -13,6 +13,7 @@ from keras import layers, ops
 from keras_distill import ranges
 from keras_distill.methods import criterion_clones
 from keras_distill.methods.criterion_weights import CriterionWeights
+from keras_distill.methods.kept_state import add_state
 from keras_distill.methods.method import Method, Term
 from keras_distill.similarity import normalize, relational_kl
 
@@ -142,13 +143,7 @@ class S2SD(Method):
         self.criterion_weights = CriterionWeights()
         self._criteria = None
         self._criterion_settings = None
-        self.steps = self.add_weight(
-            name="steps",
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        self.steps = add_state(self, "steps", dtype="int32")
 
     @classmethod
     def variant(cls, name, **arguments):

@@ -2,6 +2,8 @@
 
 from keras import layers, ops
 
+from keras_distill.methods.kept_state import add_state
+
 # Steps that the running mean of the residual looks back on, at most.
 WINDOW = 100
 # Where the residual is 0 its logarithm is not taken.
@@ -38,18 +40,8 @@ class VarianceHead(layers.Layer):
         )
         self.residual = None
         if start_at_residual:
-            self.residual = self._state("residual", (width,), "float32", "ones")
-            self.measured = self._state("measured", (), "int32", "zeros")
-
-    def _state(self, name, shape, dtype, initializer):
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            dtype=dtype,
-            initializer=initializer,
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+            self.residual = add_state(self, "residual", (width,), initializer="ones")
+            self.measured = add_state(self, "measured", dtype="int32")
 
     def build(self, input_shape):
         channels = input_shape[-1]
