@@ -10,86 +10,17 @@ import keras
 from keras import ops
 
 from keras_distill import ranges
+from keras_distill.methods.adaptive_weighting import adaptive_weighting, log_weight
+from keras_distill.methods.kept_state import add_state
 from keras_distill.methods.method import Method, Term
 from keras_distill.methods.teacher_term import TeacherTerm, restored, row_means
-from keras_distill.methods.uncertainty_figures import (
-    effective_sample_size,
-    masked_mean,
-    rank_correlation,
-)
+from keras_distill.methods.uncertainty_figures import uncertainty_figures
 from keras_distill.methods.variance_head import VarianceHead
 
 VARIANCES = (None, "per_dim", "per_sample")
 
-# float32 ends at exp(88.7).
-_LARGEST = 88.0
 # Where `rows` keeps what the head reads, beside what the term compares.
 _HEAD = "pad_head"
-
-
-def adaptive_weight(log_variance, epsilon=1e-6):
-    """How much a distance of this uncertainty weighs: `1 / (epsilon + exp(s))`.
-
-    Args:
-        log_variance: Tensor s of any shape.
-        epsilon: Float >= 0, beside the variance and not inside its logarithm.
-
-    Returns:
-        Float32 tensor of the same shape, in [0, 1 / epsilon]; with `epsilon=0` at
-        most exp(88), where float32 ends.
-    """
-    return ops.exp(_log_weight(log_variance, epsilon))
-
-
-def adaptive_weighting(distance, log_variance, epsilon=1e-6):
-    """Distances weighed by their learned uncertainty: the loss of PAD, unreduced.
-
-        d / (epsilon + exp(s)) + s
-
-    Twice the negative logarithm of a Gaussian likelihood whose log-variance is s,
-    without its constants. For a given d > 4 epsilon it is smallest near s = log d,
-    where it is 1 + log d: small distances make it negative, without limit, which is
-    right. There its gradient by a residual r = sqrt(d) is 2 / r: the hard samples,
-    which pull most in a squared error, pull least.
-
-    Value and gradient are finite for every s, and for d up to 1e38 * epsilon. (The
-    quotient as it stands, differentiated, has exp(s) ** 2, which overflows at s = 44.)
-
-    Args:
-        distance: Tensor d >= 0, any shape.
-        log_variance: Tensor s that broadcasts to the shape of `distance`.
-        epsilon: Float >= 0, keeps weights below 1 / epsilon.
-
-    Returns:
-        Float32 tensor of the shape of `distance`.
-
-    Raises:
-        ValueError: If `log_variance` has more axes than `distance`: `(batch,)` with
-            `(batch, 1)` would give `(batch, batch)`.
-
-    References:
-        Zhang et al., ECCV 2020, https://arxiv.org/abs/2008.01458, as the released
-        training code computes it: log-variance with factor 1, epsilon in the
-        denominator.
-    """
-    distance = ops.cast(ops.convert_to_tensor(distance), "float32")
-    log_variance = ops.cast(ops.convert_to_tensor(log_variance), "float32")
-    if len(log_variance.shape) > len(distance.shape):
-        raise ValueError(
-            "`log_variance` must have no more axes than `distance`. Received: "
-            f"log_variance.shape={log_variance.shape}, distance.shape={distance.shape}"
-        )
-    return distance * adaptive_weight(log_variance, epsilon) + log_variance
-
-
-def _log_weight(log_variance, epsilon):
-    log_variance = ops.cast(ops.convert_to_tensor(log_variance), "float32")
-    if epsilon == 0:
-        return ops.minimum(-log_variance, _LARGEST)
-    # log(epsilon + exp(s)). Of the two ways to write it, the one whose gradient keeps
-    # its digits where exp(s) is far below epsilon.
-    bottom = math.log(epsilon)
-    return -(bottom + ops.softplus(log_variance - bottom))
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")
@@ -240,13 +171,7 @@ class PAD(Method):
         self.start_at_residual = start_at_residual
         self.head_layer = head_layer
         self.head = None
-        self.steps = self.add_weight(
-            name="steps",
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        self.steps = add_state(self, "steps", dtype="int32")
 
     @property
     def needs_embedding(self):
@@ -327,10 +252,14 @@ class PAD(Method):
         warm = ops.cast(warm, "float32")
         adaptive = adaptive_weighting(distance, log_variance, self.epsilon)
         plain = row_means(distance, mask)
+        log_weights = log_weight(log_variance, self.epsilon)
+        figures = uncertainty_figures(
+            plain, log_variance, log_weights, self.head.width, mask
+        )
         return {
             "distance": Term(plain, self.term.weight * (1 - warm)),
             "adaptive": Term(row_means(adaptive, mask), self.weight * warm),
-            **self._figures(plain, log_variance, mask),
+            **{name: Term(value, None) for name, value in figures.items()},
         }
 
     def _log_variance(self, batch, features, valid, distance):
@@ -344,25 +273,6 @@ class PAD(Method):
         while len(values.shape) < len(distance.shape):
             values = ops.expand_dims(values, 1)
         return ops.broadcast_to(values, ops.shape(distance))
-
-    def _figures(self, plain, log_variance, mask):
-        """What is logged only. Scalars: sample weights do not apply."""
-        log_weights = _log_weight(log_variance, self.epsilon)
-        width = self.head.width
-        samples = None if mask is None else ops.reshape(mask, (-1, 1))
-        images = None
-        if mask is not None and len(mask.shape) > 1:
-            images = ops.any(mask, axis=tuple(range(1, len(mask.shape))))
-        uncertainty = row_means(log_variance, mask)
-        figures = {
-            "log_variance": masked_mean(log_variance, mask),
-            "weight": masked_mean(ops.exp(log_weights), mask),
-            "effective_sample_size": effective_sample_size(
-                ops.reshape(log_weights, (-1, width)), samples
-            ),
-            "rank_correlation": rank_correlation(uncertainty, plain, images),
-        }
-        return {name: Term(value, None) for name, value in figures.items()}
 
     def get_config(self):
         return {

@@ -7,6 +7,38 @@ from keras import ops
 from keras_distill.methods.teacher_term import row_means
 
 
+def uncertainty_figures(distance, log_variance, log_weights, width=1, mask=None):
+    """Scalars to be logged of a batch: sample weights do not apply to them.
+
+    Args:
+        distance: Float32 `(batch,)`, the mean distance of each image.
+        log_variance: Float32 `(batch, ...)`, or `(batch, ..., width)`.
+        log_weights: The same shape, logarithms of what distances are multiplied by.
+        width: Integer, how many log-variances a sample has.
+        mask: `None`, or booleans `(batch, ...)`, or `(batch, ..., 1)`: which samples
+            there are.
+
+    Returns:
+        Dictionary of float32 scalars: `"log_variance"` and `"weight"`, means;
+        `"effective_sample_size"`; and `"rank_correlation"`, of an image's mean
+        log-variance with its distance.
+    """
+    samples = None if mask is None else ops.reshape(mask, (-1, 1))
+    images = None
+    if mask is not None and len(mask.shape) > 1:
+        images = ops.any(mask, axis=tuple(range(1, len(mask.shape))))
+    return {
+        "log_variance": masked_mean(log_variance, mask),
+        "weight": masked_mean(ops.exp(log_weights), mask),
+        "effective_sample_size": effective_sample_size(
+            ops.reshape(log_weights, (-1, width)), samples
+        ),
+        "rank_correlation": rank_correlation(
+            row_means(log_variance, mask), distance, images
+        ),
+    }
+
+
 def effective_sample_size(log_weights, mask=None):
     """How many samples of equal weight would weigh as evenly: (sum w)^2 / sum w^2.
 

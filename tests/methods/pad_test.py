@@ -12,10 +12,7 @@ from keras import layers, ops
 
 import keras_distill as kd
 from keras_distill import methods
-from keras_distill.methods.pad import (
-    adaptive_weight,
-    adaptive_weighting,
-)
+from keras_distill.methods.adaptive_weighting import adaptive_weight, adaptive_weighting
 from keras_distill.methods.rkd_distance import rkd_distance
 from keras_distill.tflite.graph import read_graph
 from tests.two_replicas import same_update
