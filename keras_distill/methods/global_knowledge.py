@@ -5,30 +5,21 @@ https://arxiv.org/abs/2210.09022.
 """
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_distill import ranges
 from keras_distill.callbacks.prototype_refresh import PrototypeRefresh
-from keras_distill.methods.instance_logits import InstanceLogits, of_boxes
+from keras_distill.methods import level_losses
+from keras_distill.methods.instance_logits import InstanceLogits, soft_label_sums
 from keras_distill.methods.instance_maps import InstanceMaps
-from keras_distill.methods.instances import foreground_mask, instance_levels
+from keras_distill.methods.instances import instance_levels
 from keras_distill.methods.instances import pool_instances as pool_instances
+from keras_distill.methods.kept_state import add_state
 from keras_distill.methods.method import Method, Term
 from keras_distill.methods.prototype_bank import PrototypeBank
 from keras_distill.methods.prototypes import select_prototypes as select_prototypes
 from keras_distill.methods.pyramid import adapter, refuse_even
-from keras_distill.methods.robust_distillation import (
-    LocalSums,
-    coefficients,
-    discrepancy_weights,
-    global_loss,
-    local_losses,
-    local_sums,
-    soft_label_loss,
-)
-
-REDUCTIONS = ("sum", "mean")
+from keras_distill.methods.robust_distillation import mean_shares
 
 
 @keras.saving.register_keras_serializable(package="keras_distill")
@@ -167,9 +158,9 @@ class GlobalKnowledge(Method):
         ranges.count(0, start_epoch=start_epoch)
         ranges.not_negative(coupling=coupling, min_side=min_side)
         ranges.positive(bandwidth=bandwidth, level_base=level_base)
-        if level_reduction not in REDUCTIONS:
+        if level_reduction not in level_losses.REDUCTIONS:
             raise ValueError(
-                f"`level_reduction` must be one of {REDUCTIONS}. "
+                f"`level_reduction` must be one of {level_losses.REDUCTIONS}. "
                 f"Received: level_reduction={level_reduction!r}"
             )
         self.maps = InstanceMaps(
@@ -215,20 +206,11 @@ class GlobalKnowledge(Method):
             )
         if self.needs_prototypes:
             self.term_names += ("agreement",)
-        self.attenuation = self._state("attenuation", "ones")
-        self.active = self._state("active", "zeros")
-        self.refreshed = self._state("refreshed", "zeros")
+        self.attenuation = add_state(self, "attenuation", initializer="ones")
+        self.active = add_state(self, "active")
+        self.refreshed = add_state(self, "refreshed")
         self.adapters = {}
         self.bank = None
-
-    def _state(self, name, initializer):
-        return self.add_weight(
-            name=name,
-            dtype="float32",
-            initializer=initializer,
-            trainable=False,
-            aggregation="only_first_replica",
-        )
 
     @property
     def needs_prototypes(self):
@@ -277,19 +259,24 @@ class GlobalKnowledge(Method):
         found = self.maps.read(views)
         total = ops.zeros_like(found.labels, "float32")
         own_weights, agreed, local = total + 1.0, total, []
-        levels = list(self.maps.strides)
+        levels = self.maps.strides
         level_of = instance_levels(found.boxes, len(levels), self.level_base)
-        for number, level in enumerate(levels):
+        for number, (level, stride) in enumerate(levels.items()):
             here = level_of == number
             weights = total * 0 + 1.0
             if self.needs_prototypes:
-                values, weights = self._compare(found, level)
+                values, weights = level_losses.placing(
+                    found, level, stride, self.bank, self.weighted, self.clip_weights
+                )
                 total = total + values
                 agreed = agreed + weights / len(levels)
                 weights = weights if self.weighted else ops.ones_like(weights)
                 own_weights = ops.where(here, weights, own_weights)
             if self._local:
-                local.append(self._local_sums(found, level, weights, here))
+                adapt = self.adapters[level]
+                local.append(
+                    level_losses.imitation(found, level, stride, adapt, weights, here)
+                )
         present = ops.cast(found.present, "float32")
         rows = {
             "count": ops.sum(present, axis=1),
@@ -300,73 +287,29 @@ class GlobalKnowledge(Method):
             rows["local"] = ops.stack(local, axis=1)  # (B, levels, 4)
         if "soft_labels" in self.term_names:
             logits = self.logits.read(views, *found[2:])
-            matched = logits.matches >= 0
-            weights = of_boxes(own_weights, logits.matches)
-            values = soft_label_loss(
-                logits.student, logits.teacher, weights, self.temperature
+            rows["soft_labels"], rows["soft_count"] = soft_label_sums(
+                logits, own_weights, self.temperature
             )
-            rows["soft_labels"] = ops.sum(ops.where(matched, values, 0.0), axis=1)
-            rows["soft_count"] = ops.sum(ops.cast(matched, "float32"), axis=1)
         return rows
-
-    def _compare(self, found, level):
-        """Global loss and weight `(B, M)` of each instance, seen on one level."""
-        stride = self.maps.strides[level]
-        ours, theirs = (
-            pool_instances(maps[level], found.boxes, stride)
-            for maps in (found.student, found.teacher)
-        )
-        student, teacher, there = self.bank.read(level)
-        ours, theirs = coefficients(ours, student), coefficients(theirs, teacher)
-        weights = discrepancy_weights(
-            ours, theirs, found.labels, self.bank.classes, there, self.clip_weights
-        )
-        damping = weights if self.weighted else ops.ones_like(weights)
-        return global_loss(ours, theirs, damping, there), weights
-
-    def _local_sums(self, found, level, weights, here):
-        """`(B, 4)`: the parts of `LocalSums` of each image."""
-        teacher = found.teacher[level]
-        mask = foreground_mask(
-            found.boxes,
-            weights,
-            ops.logical_and(found.present, here),
-            teacher.shape[1:3],
-            self.maps.strides[level],
-        )
-        adapted = self.adapters[level](found.student[level])
-        return ops.stack(local_sums(adapted, teacher, mask), axis=-1)
 
     def terms(self, batch):
         rows, terms = batch.rows, {}
         fading = self.active * self.attenuation
         if "global" in self.term_names:
-            values = _mean_shares(rows["global"], rows["count"])
+            values = mean_shares(rows["global"], rows["count"])
             terms["global"] = Term(values, self.global_weight * fading)
         if self._local:
-            for name, values in self._local_terms(rows["local"]).items():
+            losses = level_losses.over_levels(rows["local"], self.level_reduction)
+            for name, values in losses.items():
                 weight = getattr(self, f"{name}_weight")
                 terms[name] = Term(values, weight * fading)
         if "soft_labels" in self.term_names:
-            values = _mean_shares(rows["soft_labels"], rows["soft_count"])
+            values = mean_shares(rows["soft_labels"], rows["soft_count"])
             terms["soft_labels"] = Term(values, self.soft_weight * self.active)
         if "agreement" in self.term_names:
-            values = _mean_shares(rows["agreement"], rows["count"])
+            values = mean_shares(rows["agreement"], rows["count"])
             terms["agreement"] = Term(values, None)
         return {name: terms[name] for name in self.term_names}
-
-    def _local_terms(self, local):
-        levels = [
-            local_losses(LocalSums(*ops.unstack(local[:, number], 4, axis=-1)))
-            for number in range(local.shape[1])
-        ]
-        scale = 1.0 / len(levels) if self.level_reduction == "mean" else 1.0
-        foreground, background = zip(*levels, strict=True)
-        losses = {
-            "foreground": scale * sum(foreground),
-            "background": scale * sum(background),
-        }
-        return {name: losses[name] for name in losses if name in self.term_names}
 
     def schedules(self):
         return [PrototypeRefresh(self)]
@@ -411,27 +354,9 @@ class GlobalKnowledge(Method):
             ValueError: If there are no instances at all, a label is no class, or a
                 feature is not finite.
         """
-        labels = np.asarray(labels)
-        strange = labels[(labels < 0) | (labels >= self.num_classes)]
-        if len(strange) or not len(labels):
-            raise ValueError(
-                "Prototypes are chosen among instances with labels in "
-                f"0..{self.num_classes - 1}. Received: "
-                + (f"label {strange[0]}" if len(strange) else "no instance")
-            )
-        members = {int(c): np.flatnonzero(labels == c) for c in np.unique(labels)}
-        for level in self.maps.strides:
-            chosen = {}
-            for label, rows in members.items():
-                pair = (
-                    np.asarray(student[level])[rows],
-                    np.asarray(teacher[level])[rows],
-                )
-                picked = select_prototypes(
-                    *pair, self.prototypes, self.coupling, self.bandwidth, self.quantile
-                )
-                chosen[label] = tuple(side[picked] for side in pair)
-            self.bank.write(level, chosen)
+        self.bank.choose(
+            student, teacher, labels, self.coupling, self.bandwidth, self.quantile
+        )
         self.refreshed.assign(1.0)
 
     def get_build_config(self):
@@ -461,9 +386,3 @@ class GlobalKnowledge(Method):
             "start_epoch": self.start_epoch,
             "teacher_dims": self.maps.teacher_dims,
         }
-
-
-def _mean_shares(sums, counts):
-    """What images add to a mean over instances: `(B,)` whose mean is that mean."""
-    images = ops.cast(ops.shape(sums)[0], "float32")
-    return images * sums / ops.maximum(ops.sum(counts), 1.0)

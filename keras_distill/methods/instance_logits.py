@@ -5,6 +5,7 @@ import typing
 from keras import ops
 
 from keras_distill.methods import agreement
+from keras_distill.methods.robust_distillation import soft_label_loss
 
 # What a user may write in place of the path of a layer.
 CLASSIFY = "classify"
@@ -124,6 +125,28 @@ class InstanceLogits:
         there = ops.logical_and(matches >= 0, of_boxes(present, matches))
         matches = ops.where(there, matches, -1)
         return Logits(student, ops.stop_gradient(teacher), matches)
+
+
+def soft_label_sums(logits, weights, temperature):
+    """`soft_label_loss` of the rows that are about an instance, summed by image.
+
+    Args:
+        logits: `Logits`.
+        weights: Float32 `(B, M)`, of the instances.
+        temperature: Float > 0.
+
+    Returns:
+        Float32 `(B,)` twice: the sums, and how many rows they are of.
+    """
+    matched = logits.matches >= 0
+    values = soft_label_loss(
+        logits.student,
+        logits.teacher,
+        of_boxes(weights, logits.matches),
+        temperature,
+    )
+    sums = ops.sum(ops.where(matched, values, 0.0), axis=1)
+    return sums, ops.sum(ops.cast(matched, "float32"), axis=1)
 
 
 def of_boxes(values, matches):

@@ -4,11 +4,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_distill.methods.kept_state import add_state
+from keras_distill.methods.prototypes import select_prototypes
+
 
 class PrototypeBank(keras.layers.Layer):
     """Keeps up to `count` prototypes of each class and level, in both spaces.
 
-    Nothing is trained here; a callback writes, the step reads, both are saved.
+    Nothing is trained here: a callback has them chosen, the step reads them.
 
     Args:
         num_classes: Integer >= 1.
@@ -21,27 +24,18 @@ class PrototypeBank(keras.layers.Layer):
 
     def __init__(self, num_classes, count, dims):
         super().__init__(dtype="float32", name="prototypes")
-        self.count = count
+        self.num_classes, self.count = num_classes, count
         self.classes = np.repeat(np.arange(num_classes), count)
         places = num_classes * count
         self._levels = {
             level: (
-                self._state(f"{level}_student", (places, widths[0])),
-                self._state(f"{level}_teacher", (places, widths[1])),
-                self._state(f"{level}_there", (places,)),
+                add_state(self, f"{level}_student", (places, widths[0])),
+                add_state(self, f"{level}_teacher", (places, widths[1])),
+                add_state(self, f"{level}_there", (places,)),
             )
             for level, widths in dims.items()
         }
         self.built = True
-
-    def _state(self, name, shape):
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
 
     def read(self, level):
         """`(student (P, Cs), teacher (P, Ct), there (P,) bool)` of a level."""
@@ -68,3 +62,40 @@ class PrototypeBank(keras.layers.Layer):
             arrays[2][places] = 1.0
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
+
+    def choose(self, student, teacher, labels, coupling, bandwidth, quantile):
+        """Chooses the prototypes of every class and level among instances.
+
+        Args:
+            student: From level to `(N, Cs)`, features of the same N instances.
+            teacher: From level to `(N, Ct)`.
+            labels: Integers `(N,)`. A class that does not occur has no prototypes.
+            coupling: Float >= 0. This and the next two: see `select_prototypes`.
+            bandwidth: Float > 0.
+            quantile: Float in [0, 1), or `None`.
+
+        Raises:
+            ValueError: If there are no instances at all, a label is no class, or a
+                feature is not finite.
+        """
+        labels = np.asarray(labels)
+        strange = labels[(labels < 0) | (labels >= self.num_classes)]
+        if len(strange) or not len(labels):
+            raise ValueError(
+                "Prototypes are chosen among instances with labels in "
+                f"0..{self.num_classes - 1}. Received: "
+                + (f"label {strange[0]}" if len(strange) else "no instance")
+            )
+        members = {int(c): np.flatnonzero(labels == c) for c in np.unique(labels)}
+        for level in self._levels:
+            chosen = {}
+            for label, rows in members.items():
+                pair = (
+                    np.asarray(student[level])[rows],
+                    np.asarray(teacher[level])[rows],
+                )
+                picked = select_prototypes(
+                    *pair, self.count, coupling, bandwidth, quantile
+                )
+                chosen[label] = tuple(side[picked] for side in pair)
+            self.write(level, chosen)

@@ -198,21 +198,19 @@ def soft_label_loss(student, teacher, weights, temperature=2.0):
     return _fixed(weights) * temperature**2 * terms
 
 
-def over_instances(values, present):
+def mean_shares(sums, counts):
     """Shares of the images in the mean over all instances of a batch.
 
     Args:
-        values: `(B, M)`, one value for each padded instance, finite in padding, too.
-        present: Boolean `(B, M)`.
+        sums: Float32 `(B,)`, of what an image's instances have.
+        counts: Float32 `(B,)`, how many these are.
 
     Returns:
-        Float32 `(B,)` whose mean is that over the instances that are present; zeros
-        where none is.
+        Float32 `(B,)` whose mean is that over the instances; zeros where there are
+        none.
     """
-    count = ops.cast(ops.shape(values)[0], "float32")
-    kept = ops.where(present, values, 0.0)
-    total = ops.sum(ops.cast(present, "float32"))
-    return count * ops.sum(kept, axis=1) / ops.maximum(total, 1.0)
+    images = ops.cast(ops.shape(sums)[0], "float32")
+    return images * sums / ops.maximum(ops.sum(counts), 1.0)
 
 
 def attenuation(epoch, epochs):

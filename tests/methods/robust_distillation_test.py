@@ -36,7 +36,7 @@ def total(r, student, adapted, logits):
         values = rdm.global_loss(ours, theirs, weights)
         fade = float(r["attenuation"])
         loss = float(r["pair_wise_factor"]) * fade
-        loss *= tf.reduce_mean(rdm.over_instances(values, present))
+        loss *= tf.reduce_mean(over_instances(values, present))
         here = level_of == i
         grid = r[f"teacher_feat_{i}"].shape[1:3]
         mask = foreground_mask(boxes, weights, present & here, grid, stride)
@@ -53,6 +53,14 @@ def total(r, student, adapted, logits):
     out["soft"] = soft_weights[present], tf.reduce_mean(soft)
     out["total"] = tf.add_n(parts) + out["soft"][1]
     return out
+
+
+def over_instances(values, present):
+    """Shares of the images, of values (B, M) that may be padding."""
+    kept = tf.where(present, values, 0.0)
+    return rdm.mean_shares(
+        tf.reduce_sum(kept, 1), tf.reduce_sum(tf.cast(present, "float32"), 1)
+    )
 
 
 @pytest.fixture
@@ -250,14 +258,14 @@ def test_a_level_without_instances_has_no_foreground_and_no_nan():
 
 
 def test_a_batch_without_instances_gives_zero():
-    values = rdm.over_instances(np.ones((3, 4), "f4"), np.zeros((3, 4), bool))
+    values = over_instances(np.ones((3, 4), "f4"), np.zeros((3, 4), bool))
     np.testing.assert_array_equal(values, 0.0)
 
 
 def test_every_instance_counts_alike_however_images_share_them():
     values = rng.normal(size=(3, 4)).astype("f4")
     there = np.array([[1, 1, 1, 1], [0, 0, 0, 0], [0, 1, 0, 0]], bool)
-    shares = rdm.over_instances(values, there)
+    shares = over_instances(values, there)
     np.testing.assert_allclose(np.mean(shares), values[there].mean(), rtol=1e-5)
     assert float(shares[1]) == 0.0
 
