@@ -12,6 +12,7 @@ DEVICE_INSTALLED := .venv-device/.installed
 RUN := runs/glyphs
 BUNDLE := bundles/glyphs
 QUERIES := runs/glyphs-queries
+FOUND := runs/glyphs-found.png
 # A test process takes up to 3 GB. Files stay whole: what one shares is made once.
 IN_PARALLEL := -n 2 --dist loadfile
 
@@ -35,7 +36,8 @@ help:
 demo: demo-begin $(QUERIES)/.made $(DEVICE_INSTALLED)
 	@echo
 	@echo '# The device: numpy, Pillow and one TFLite interpreter, no TensorFlow.'
-	$(DEVICE) -m export.search $(BUNDLE) $(QUERIES)/*.png
+	$(DEVICE) -m export.search $(BUNDLE) $(QUERIES)/*.png \
+	  --picture $(FOUND) --overwrite
 	@echo
 	@echo '# What came of it'
 	$(VENV) -m train.report $(RUN)
@@ -113,6 +115,6 @@ $(DEVICE_INSTALLED): setup.cfg | $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-device .venv-device-* $(RUN) $(BUNDLE) $(QUERIES)
+	rm -rf .venv .venv-device .venv-device-* $(RUN) $(BUNDLE) $(QUERIES) $(FOUND)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,14 +10,16 @@ import sys
 
 import numpy as np
 
-from export import answers
-from keras_distill import command_line, device
+from export import answer_picture, answers
+from keras_distill import atomic, command_line, device
 
 DEFAULT_K = 5
+PICTURES = (".png", ".jpg", ".jpeg")
 
 EXAMPLE = """\
 python -m export.search bundles/glyphs letter.png
 python -m export.search bundles/glyphs photos/*.jpg --k 10 --json
+python -m export.search bundles/glyphs photos/*.jpg --picture found.png
 python -m export.search bundles/faces a.png b.png c.png --group --keep 2
 python -m export.search bundles/shapes photo.jpg --detector bundles/cells"""
 
@@ -30,6 +32,7 @@ def main(argv=None):
             f"Received: --keep {args.keep}"
         )
     _check_detector_flags(args)
+    _check_picture(args)
     bundle = device.open_bundle(args.bundle, args.runtime, args.model, args.threads)
     if args.group:
         bundle.check_scorer()
@@ -50,6 +53,9 @@ def main(argv=None):
         answers.show_group(found)
     else:
         answers.show(found)
+    if files:
+        draw = answer_picture.of_group if args.group else answer_picture.of_images
+        _draw(args, draw, found, bundle)
     return 0 if len(files) == len(args.images) else 1
 
 
@@ -71,6 +77,31 @@ def _check_detector_flags(args):
             "--group asks with all images as one query, --detector with each thing "
             f"that is found in them. Received: --group --detector {args.detector}"
         )
+
+
+def _check_picture(args):
+    """Before anything is searched for."""
+    if args.picture is None:
+        return
+    if args.picture.suffix.lower() not in PICTURES:
+        raise ValueError(
+            f"--picture must end in one of {', '.join(PICTURES)}. "
+            f"Received: --picture {args.picture}"
+        )
+    if args.picture.exists() and not args.overwrite:
+        raise FileExistsError(
+            "--picture is there already: --overwrite replaces it. "
+            f"Received: --picture {args.picture}"
+        )
+
+
+def _draw(args, draw, found, bundle):
+    if args.picture is None:
+        return
+    with atomic.file(args.picture) as temporary:
+        draw(found, bundle).save(temporary)
+    # What is printed as JSON stays that.
+    print(args.picture, file=sys.stderr if args.json else sys.stdout)
 
 
 def _search_objects(args, bundle, k):
@@ -106,6 +137,8 @@ def _search_objects(args, bundle, k):
         print(json.dumps(results, indent=2, ensure_ascii=False))
     else:
         answers.show_objects(results, detector.threshold)
+    if results:
+        _draw(args, answer_picture.of_objects, results, bundle)
     return 0 if len(results) == len(args.images) else 1
 
 
@@ -174,6 +207,13 @@ def _parser():
     add("images", nargs="+", type=pathlib.Path, metavar="IMAGE", help="of any size")
     add("--k", type=int, help=f"how many neighbours ({DEFAULT_K})")
     add("--json", action="store_true", help="print JSON, scores are cosines")
+    add(
+        "--picture",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="draw what is found, and the thumbnails of the bundle beside it",
+    )
+    add("--overwrite", action="store_true", help="replace the picture, if it is there")
     add(
         "--group",
         action="store_true",

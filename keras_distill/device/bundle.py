@@ -15,6 +15,7 @@ from keras_distill.device.group_weights import group_weights
 from keras_distill.device.manifest import read_manifest
 from keras_distill.device.manifest_fields import check_fields, check_kind
 from keras_distill.device.scorer import Scorer
+from keras_distill.device.thumbnails import Thumbnails
 
 
 class Bundle:
@@ -60,6 +61,7 @@ class Bundle:
             self.path, self.manifest, self.embed, model, runtime, threads
         )
         self._thresholds = BundleThresholds(self.path, self.manifest, model)
+        self._thumbnails = None
         self._scorer = None
         if "group" in self.manifest:
             file = self.path / self.manifest["group"]["models"][model]["file"]
@@ -165,6 +167,30 @@ class Bundle:
             ValueError: If the bundle has none.
         """
         return self._searches.file()
+
+    def thumbnail(self, row):
+        """A small picture of an image of the catalogue, for those who look at results.
+
+        Args:
+            row: Integer, an index into `ids`, as `nearest` gives them.
+
+        Returns:
+            uint8 array `(height, width)`, or `(height, width, 3)` of a catalogue in
+            colour. Needs Pillow.
+
+        Raises:
+            ValueError: If the bundle has none: it was written without, or updated.
+            IndexError: If there is no such row.
+            BundleError: If they are not as the manifest says.
+        """
+        if "thumbnails" not in self.manifest:
+            raise ValueError(
+                "This bundle has no thumbnails: it was written without, or updated. "
+                f"Received: {self.path}"
+            )
+        if self._thumbnails is None:
+            self._thumbnails = Thumbnails(self.path, self.manifest, len(self))
+        return self._thumbnails[row]
 
     def score(self, images):
         """What each image is worth to a group, by the bundle's score network.
