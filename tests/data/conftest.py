@@ -3,6 +3,9 @@ import importlib
 import pytest
 
 from keras_distill import data
+from keras_distill.data import cache_embeddings
+from keras_distill.data.resumable_rows import ResumableRows
+from tests.data.counting_teacher import IMAGES, VIEWS, make_teacher
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,32 @@ def few_fonts(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "font_files", lambda: files)
     monkeypatch.setenv("KERAS_DISTILL_CACHE", str(tmp_path / "cache"))
     return module
+
+
+@pytest.fixture(scope="session")
+def finished_cache(tmp_path_factory):
+    """A teacher, and the folder of its cache, not to be written to."""
+    teacher, folder = make_teacher(), tmp_path_factory.mktemp("cache") / "owl"
+    cache_embeddings(teacher, IMAGES, folder, VIEWS, batch_size=7)
+    return teacher, folder
+
+
+@pytest.fixture
+def interrupted_cache(monkeypatch):
+    """Makes a cache until Ctrl-C comes with so many blocks written."""
+
+    def until(blocks, *args, **kwargs):
+        left = [blocks]
+        append = ResumableRows.append
+
+        def appended(self, block):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            append(self, block)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(ResumableRows, "append", appended)
+            cache_embeddings(*args, **kwargs)
+
+    return until
