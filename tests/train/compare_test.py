@@ -1,26 +1,19 @@
+"""Runs are kept as they end, whatever ends them, and the same command goes on."""
+
 import json
 import math
-import re
-import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-import keras_distill as kd
 from tests.conftest import ROOT
-from tests.train.tiny_comparison import Played, done, ran, taught, tiny, written
+from tests.train.tiny_comparison import Played, done, ran, tiny, written
 from train import compare
-from train.comparison import plan, program, recipe, specification, training
+from train.comparison import program
 from train.comparison.record import BROKEN, DIVERGED, DONE, Record, alone
 
 GRID = [(label, seed) for seed in (0, 1, 2) for label in ("none", "DSD")]
-
-
-@pytest.fixture
-def played(monkeypatch):
-    return Played(monkeypatch)
 
 
 def ended(whole):
@@ -74,119 +67,6 @@ def test_the_table_and_the_picture_are_rewritten_after_each_run(
         "table.md",
         "picture.png",
     }
-
-
-def test_another_recipe_is_refused_and_what_changed_is_said(pictures, tmp_path, played):
-    ran(tmp_path, tiny(pictures))
-    before = (tmp_path / "results" / "runs.json").read_bytes()
-    changed = tiny(pictures, optimizer={"learning_rate": 0.02, "weight_decay": 0.0})
-    message = r"'none' has runs.*--again 'none'.*learning_rate \(was 0.01, now 0.02\)$"
-    with pytest.raises(ValueError, match=message):
-        ran(tmp_path, changed)
-    changed = tiny(pictures)
-    changed["methods"]["DSD"]["methods"][0]["pooling"] = "avg"
-    message = r'methods\[0\].pooling \(was "avg\+max", now "avg"\)$'
-    with pytest.raises(ValueError, match=message):
-        ran(tmp_path, changed)
-    assert (tmp_path / "results" / "runs.json").read_bytes() == before
-
-
-class Grown(kd.methods.S2SD):
-    """`S2SD` after it has got two arguments, the second of which must be given."""
-
-    def __init__(self, *args, sharpness=1.5, needed, **kwargs):
-        super().__init__(*args, **kwargs)
-
-
-@pytest.mark.parametrize(
-    "loss, augment, dsd, said",
-    [
-        ({}, {}, {"sharpness": 1.5}, None),
-        ({}, {}, {"sharpness": 2.5}, r"sharpness \(was not there, now 2.5\)"),
-        ({}, {}, {"sharpness": None}, r"sharpness \(was not there, now null\)"),
-        ({}, {}, {"needed": 1}, r"needed \(was not there, now 1\)"),
-        ({}, {}, {"unheard": 1}, r"unheard \(was not there, now 1\)"),
-        ({"beta": 40.0}, {"scale": 0.1}, {}, None),
-        ({"beta": 41.0}, {}, {}, r"loss.beta \(was not there, now 41.0\)"),
-        ({}, {"scale": 0.2}, {}, r"augment.scale \(was not there, now 0.2\)"),
-    ],
-)
-def test_an_argument_that_a_class_got_later_is_no_change_at_its_default(
-    monkeypatch, tmp_path, loss, augment, dsd, said
-):
-    """Of methods, losses and the augmentation."""
-    known = {**specification.known(), "S2SD": Grown}
-    monkeypatch.setattr(specification, "known", lambda: known)
-
-    def settings(loss, augment, dsd):
-        return {
-            "loss": {"class": "multi_similarity", "alpha": 2.0, **loss},
-            "augment": {"class": "RandomAffine", "shift": 0.1, **augment},
-            "methods": [{"class": "S2SD", "dims": [16], **dsd}],
-        }
-
-    record = Record(tmp_path / "runs.json")
-    record.adopt("DSD", settings({}, {}, {}))
-    record.add(plan.Job("DSD", "DSD", 0, {}, {}), done(0.5))
-    before = record.runs[0]["fingerprint"]
-    if said is None:
-        record.adopt("DSD", settings(loss, augment, dsd))
-    else:
-        with pytest.raises(ValueError, match=said):
-            record.adopt("DSD", settings(loss, augment, dsd))
-    assert Record(record.path).runs[0]["fingerprint"] == before
-
-
-def test_an_option_that_a_class_lost_is_a_change(tmp_path):
-    record = Record(tmp_path / "runs.json")
-    record.adopt("DSD", {"methods": [{"class": "S2SD", "dims": [16]}]})
-    record.add(plan.Job("DSD", "DSD", 0, {}, {}), done(0.5))
-    with pytest.raises(ValueError, match=r"dims \(was \[16\], now null\)"):
-        record.adopt("DSD", {"methods": [{"class": "S2SD"}]})
-
-
-def test_other_images_are_another_recipe(pictures, tmp_path, played):
-    ran(tmp_path, tiny(pictures))
-    with pytest.raises(ValueError, match=r"data.evaluation \(was .*student.dim") as e:
-        ran(
-            tmp_path,
-            tiny(
-                pictures,
-                eval_classes=["bars/7*", "bars/6*"],
-                student={"backbone": "conv4", "dim": 5},
-            ),
-        )
-    assert "data.training" in str(e.value) and "seed" not in str(e.value)
-
-
-def test_a_recipe_may_grow(pictures, tmp_path, played):
-    ran(tmp_path, tiny(pictures))
-    assert len(played.runs) == 6
-    grown = tiny(pictures, seeds=[0, 1, 2, 7], about="More of it.")
-    grown["methods"]["MSD"] = {"methods": [{"class": "S2SD", "dims": [8, 16]}]}
-    ran(tmp_path, grown)
-    assert len(played.runs) == 6
-
-
-def test_runs_of_a_method_that_was_taken_out_are_still_shown(
-    pictures, tmp_path, played
-):
-    ran(tmp_path, tiny(pictures))
-    smaller = tiny(pictures)
-    del smaller["methods"]["DSD"]
-    ran(tmp_path, smaller)
-    text = (tmp_path / "results" / "table.md").read_text()
-    assert "| DSD | 3 |" in text and "* DSD: no longer in the recipe" in text
-
-
-def test_again_forgets_the_runs_of_a_method(pictures, tmp_path, played):
-    ran(tmp_path, tiny(pictures))
-    played.jobs = []
-    changed = tiny(pictures)
-    changed["methods"]["DSD"]["methods"][0]["dims"] = [8]
-    _, whole = ran(tmp_path, changed, "--again", "DSD", "--seeds", "2")
-    assert played.runs == [("DSD", 0), ("DSD", 1)]
-    assert whole["settings"]["DSD"]["methods"][0]["dims"] == [8]
 
 
 def test_a_diverged_run_is_kept_told_of_and_not_run_again(
@@ -315,24 +195,6 @@ def test_a_second_program_is_kept_out(pictures, tmp_path, played, flags):
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: text[:-20],
-        lambda text: text.replace('"learning_rate": 0.01', '"learning_rate": 0.02'),
-        lambda text: text.replace('"runs"', '"rums"'),
-    ],
-)
-def test_results_that_were_changed_by_hand_are_refused(
-    pictures, tmp_path, played, damage
-):
-    ran(tmp_path, tiny(pictures), "--seeds", "1")
-    path = tmp_path / "results" / "runs.json"
-    path.write_text(damage(path.read_text()))
-    with pytest.raises(ValueError, match=r"as the program wrote them.*runs\.json"):
-        ran(tmp_path, tiny(pictures))
-
-
-@pytest.mark.parametrize(
     "flags, message",
     [
         (["--jobs", "0"], "--jobs must be at least 1. Received: 0"),
@@ -375,115 +237,6 @@ def test_a_missing_recipe_is_one_line_and_no_traceback(tmp_path):
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: There is no recipe here")
-
-
-def test_true_runs_of_a_seed_are_repeatable_and_a_lost_one_has_its_reason(
-    finished_comparison, pictures, tmp_path
-):
-    folder, whole = finished_comparison
-    runs = {run["label"]: run for run in whole["runs"]}
-    assert runs["lost"]["status"] == DIVERGED
-    assert "number" in runs["lost"]["reason"] or "loss" in runs["lost"]["reason"]
-    for label in ("none", "L2"):
-        figures = runs[label]["figures"]
-        assert {"recall_at_1", "recall_at_8", "map_at_r"} <= set(figures)
-        assert all(0 <= value <= 1 for value in figures.values())
-        assert runs[label]["seconds"] > 0
-    assert "s2sd_distillation" in runs["teacher"]["logs"]
-    assert whole["settings"]["none"]["steps"] == 4
-    assert whole["data"]["evaluation"]["images"] == 12
-    shutil.copytree(folder / "results", tmp_path / "results")
-    _, whole = ran(tmp_path, taught(pictures), "--again", "none")
-    (again,) = [run for run in whole["runs"] if run["label"] == "none"]
-    assert again["figures"] == runs["none"]["figures"]
-    assert again["logs"]["loss"] == pytest.approx(runs["none"]["logs"]["loss"], 1e-4)
-
-
-def test_a_true_run_says_which_code_made_it(finished_comparison):
-    _, whole = finished_comparison
-    codes = {run["machine"]["code"] for run in whole["runs"]}
-    assert codes == {training._code()} and re.fullmatch("[0-9a-f]{12}", *codes)
-    assert not any("code" in settings for settings in whole["settings"].values())
-
-
-def test_code_is_told_apart_by_what_it_says_and_where(monkeypatch, tmp_path):
-    def code(library, program, line_end="\n"):
-        for folder, files in (("keras_distill", library), ("train", program)):
-            for name, text in files.items():
-                path = tmp_path / folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(text.replace("\n", line_end).encode())
-        training._code.cache_clear()
-        return training._code()
-
-    init = "keras_distill/__init__.py"
-    monkeypatch.setattr(training.kd, "__file__", str(tmp_path / init))
-    inner = "train/comparison/training.py"
-    monkeypatch.setattr(training, "__file__", str(tmp_path / inner))
-    found = [
-        code({"a.py": "x\n", "b/c.py": "y\n"}, {"comparison/d.py": "z\n"}),
-        code({"a.py": "x2\n"}, {}),
-        code({}, {"comparison/d.py": "z2\n"}),
-        code({"b/e.py": "z2\n"}, {}),
-    ]
-    assert len({*found}) == 4
-    same = code({"a.py": "x2\n", "notes.txt": "no code"}, {}, line_end="\r\n")
-    training._code.cache_clear()
-    assert same == found[-1]
-
-
-METHODS = {
-    "none": [],
-    "S2SD": [{"class": "S2SD", "dims": [16]}],
-    "OBD-SD": [{"class": "OBDSD"}],
-    "PAD": [{"class": "PAD", "term": {"class": "FeatureL2"}, "warm_up": 2}],
-}
-
-
-def jobs(pictures, seed=0, **changes):
-    """A job of each method, all of one seed."""
-    methods = {name: {"methods": specs} for name, specs in METHODS.items()}
-    teacher = {"backbone": "conv4", "dim": 6, "views": 2}
-    made = recipe.parse(tiny(pictures, methods=methods, teacher=teacher, **changes))
-    data = plan.data(made)
-    images = training.describe(made.task, data, made.batch)
-    return [
-        plan.Job(name, name, seed, plan.settings(made, name, images), data)
-        for name in METHODS
-    ]
-
-
-def first_weights(pictures, seed):
-    for job in jobs(pictures, seed):
-        distiller = training.build(job.settings, (16, 16, 1), 8, seed)
-        yield distiller.student.get_weights()
-
-
-def test_every_method_begins_with_the_student_of_the_seed(pictures):
-    plain, *others = first_weights(pictures, 1)
-    assert len(others) == 3
-    for weights in others:
-        for one, other in zip(plain, weights, strict=True):
-            np.testing.assert_array_equal(one, other)
-    other_seed = next(first_weights(pictures, 2))
-    assert not np.array_equal(plain[0], other_seed[0])
-
-
-@pytest.mark.parametrize("views", [False, True])
-def test_every_method_trains_on_the_batches_of_the_seed(pictures, views):
-    def batches(job):
-        if not views:
-            job.settings.pop("views")
-        dataset = training._batches(job, training.load("embedding", job.data)[0])
-        return [(np.array(x), np.array(y)) for _ in range(2) for x, y in dataset]
-
-    plain, *others = map(batches, jobs(pictures, 1))
-    for found in others:
-        for (x, y), (images, labels) in zip(plain, found, strict=True):
-            np.testing.assert_array_equal(x, images)
-            np.testing.assert_array_equal(y, labels)
-    (first, _), (later, _) = plain[0], batches(jobs(pictures, 2)[0])[0]
-    assert not np.array_equal(first, later)
 
 
 def test_the_results_are_json_without_nan(pictures, tmp_path, played):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.train.tiny_comparison import TAUGHT, ran, taught
+from tests.train.tiny_comparison import TAUGHT, Played, ran, taught
 from train import embedder
 
 SHORT = [
@@ -50,3 +50,9 @@ def finished_comparison(pictures, tmp_path_factory):
         patch.chdir(folder)
         _, whole = ran(folder, taught(pictures, methods={**TAUGHT, "lost": lost}))
     return folder, whole
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """Runs of a comparison that take no time, and the list of their jobs."""
+    return Played(monkeypatch)
