@@ -6,6 +6,7 @@ from keras_distill.device.bundle_error import BundleError
 from keras_distill.device.field_checker import FieldChecker
 
 _NUMBERS = ("columns", "rows", "height", "width")
+_IN_MEMORY = 8  # sheets: 12 MB each, of 1,024 pictures of 64 x 64 in colour
 
 
 class Thumbnails:
@@ -54,6 +55,9 @@ class Thumbnails:
     def _sheet(self, number):
         if number not in self._sheets:
             from PIL import Image
+
+            while len(self._sheets) >= _IN_MEMORY:
+                del self._sheets[next(iter(self._sheets))]
 
             file = self._folder / self._facts["sheets"][number]
             try:

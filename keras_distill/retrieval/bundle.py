@@ -37,6 +37,7 @@ from keras_distill.retrieval.retrieval_budget import (
 from keras_distill.retrieval.runtime_stage import check_runtimes
 from keras_distill.retrieval.spread import spread
 from keras_distill.retrieval.task_searcher import check_task_library, task_searcher
+from keras_distill.retrieval.thumbnails import thumbnails as thumbnails_of
 from keras_distill.retrieval.thumbnails import write_thumbnails
 from keras_distill.tflite.convert import embedder_of
 
@@ -261,7 +262,9 @@ def write_bundle(
         recall = budget.stages[0]["recall_at_1"]
         manifest["student"]["recall_at_1"] = recall
         if thumbnails:
-            manifest["thumbnails"] = write_thumbnails(folder, catalogue)
+            manifest["thumbnails"] = write_thumbnails(
+                folder, thumbnails_of(catalogue), catalogue.image_shape
+            )
         if group is not None:
             group.write(folder)
             manifest["group"] = group.section

@@ -1,5 +1,7 @@
 """Small pictures of a catalogue, in sheets, for those who look at what is found."""
 
+import itertools
+
 import numpy as np
 
 FOLDER = "thumbnails"
@@ -8,42 +10,47 @@ LARGEST = 64  # pixels of the longer side of a thumbnail
 _BATCH = 256
 
 
-def write_thumbnails(folder, catalogue):
-    """Writes thumbnails of all images of a catalogue, 1,024 a sheet.
+def thumbnails(images):
+    """Yields the thumbnail of each image of a set, uint8 `(height, width, channels)`.
 
-    An image longer than 64 pixels is reduced to that; others stay as they are. Sheet n
-    holds images `1024 n` to `1024 n + 1023`, row by row, from the top left; those that
-    the last one lacks are white. Sheets are lossless: PNG of grey, WebP of colour.
+    An image longer than 64 pixels is reduced to that; others stay as they are.
+
+    Args:
+        images: `keras_distill.data.ImageSet`.
+    """
+    height, width = _size(images.image_shape)
+    for start in range(0, len(images), _BATCH):
+        some = images.read(range(start, min(start + _BATCH, len(images))))
+        yield from (_reduced(image, height, width) for image in some)
+
+
+def write_thumbnails(folder, pictures, image_shape):
+    """Writes the thumbnails of a catalogue, 1,024 a sheet.
+
+    Sheet n holds images `1024 n` to `1024 n + 1023`, row by row, from the top left;
+    those that the last one lacks are white. Sheets are lossless: PNG of grey, WebP of
+    colour.
 
     Args:
         folder: `pathlib.Path` of a bundle; they come into `thumbnails/` there.
-        catalogue: `keras_distill.data.ImageSet`.
+        pictures: Iterable of what `thumbnails` yields, or a bundle's `thumbnail` gives,
+            at least one.
+        image_shape: `(height, width, channels)` of the images.
 
     Returns:
         Dictionary for the manifest: `sheets`, the names of the files, `columns` and
         `rows` of each, and `height` and `width` of a thumbnail in pixels.
     """
-    from PIL import Image
-
-    height, width, channels = catalogue.image_shape
-    scale = min(1, LARGEST / max(height, width))
-    height, width = max(1, round(height * scale)), max(1, round(width * scale))
-    per_sheet = COLUMNS * ROWS
-    suffix = "png" if channels == 1 else "webp"
+    height, width = _size(image_shape)
+    channels, names = image_shape[2], []
     (folder / FOLDER).mkdir()
-    names = []
-    for start in range(0, len(catalogue), per_sheet):
-        chosen = range(start, min(start + per_sheet, len(catalogue)))
+    pictures = iter(pictures)
+    while some := list(itertools.islice(pictures, COLUMNS * ROWS)):
         sheet = np.full((ROWS, height, COLUMNS, width, channels), 255, np.uint8)
-        for first in range(0, len(chosen), _BATCH):
-            some = chosen[first : first + _BATCH]
-            for place, image in enumerate(catalogue.read(some), first):
-                row, column = divmod(place, COLUMNS)
-                sheet[row, :, column] = _reduced(image, height, width)
-        pixels = sheet.reshape(ROWS * height, COLUMNS * width, channels)
-        picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-        names.append(f"{FOLDER}/{len(names):04d}.{suffix}")
-        picture.save(folder / names[-1], lossless=True, optimize=True)
+        for place, picture in enumerate(some):
+            row, column = divmod(place, COLUMNS)
+            sheet[row, :, column] = np.reshape(picture, (height, width, channels))
+        names.append(_save(folder, len(names), sheet))
     return {
         "sheets": names,
         "columns": COLUMNS,
@@ -51,6 +58,24 @@ def write_thumbnails(folder, catalogue):
         "height": height,
         "width": width,
     }
+
+
+def _save(folder, number, sheet):
+    from PIL import Image
+
+    rows, height, columns, width, channels = sheet.shape
+    pixels = sheet.reshape(rows * height, columns * width, channels)
+    grey = channels == 1
+    name = f"{FOLDER}/{number:04d}.{'png' if grey else 'webp'}"
+    picture = Image.fromarray(pixels[..., 0] if grey else pixels)
+    picture.save(folder / name, lossless=True, optimize=True)
+    return name
+
+
+def _size(image_shape):
+    height, width, _ = image_shape
+    scale = min(1, LARGEST / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _reduced(image, height, width):

@@ -1,5 +1,6 @@
 """Add images to the catalogue of a bundle and take others out, without the student."""
 
+import itertools
 import json
 import pathlib
 import shutil
@@ -7,10 +8,9 @@ import shutil
 import numpy as np
 
 from keras_distill import atomic
-from keras_distill.device.bundle_error import BundleError
-from keras_distill.device.embedder import Embedder
 from keras_distill.device.load_array import load_array
 from keras_distill.device.open_bundle import open_bundle
+from keras_distill.retrieval.added_images import AddedImages
 from keras_distill.retrieval.bundle_manifest import write_manifest
 from keras_distill.retrieval.catalogue_part import (
     GOLDEN_IMAGES,
@@ -21,10 +21,11 @@ from keras_distill.retrieval.catalogue_part import (
 )
 from keras_distill.retrieval.spread import spread
 from keras_distill.retrieval.task_searcher import task_searcher
+from keras_distill.retrieval.thumbnails import write_thumbnails
 
 # Sections of a manifest that say something of a catalogue and cannot be made anew
-# without the student or the images: they go with the catalogue they are of.
-_OF_THE_CATALOGUE = ("thumbnails", "retrieval")
+# without the student: they go with the catalogue they are of.
+_OF_THE_CATALOGUE = ("retrieval",)
 
 
 def update_bundle(bundle, add=None, remove=(), progress=None):
@@ -34,9 +35,10 @@ def update_bundle(bundle, add=None, remove=(), progress=None):
     others. Names, index, search file and thresholds are then made as `write_bundle`
     makes them, of the images that stay, in their order, and those that are added: a
     bundle that is written anew with this catalogue searches alike, to the byte of
-    these files. So is the Task Library's file, where there is one. The thresholds of
-    the float network, thumbnails and the report need the student or the images: they
-    are left out, and the manifest's `updated` says so.
+    these files. So are the Task Library's file and the thumbnails, where there are
+    some. The thresholds of the float network and the report need the student: they
+    are left out, and the manifest's `updated` says so; so are thumbnails where those
+    of another bundle are to be added and it has none.
 
     The new bundle takes the place of the old one in one step, when it is complete and
     has passed the check of its golden images: a crash at any moment leaves either
@@ -75,7 +77,7 @@ def update_bundle(bundle, add=None, remove=(), progress=None):
     opened = open_bundle(path)
     remove = [remove] if isinstance(remove, str) else list(remove)
     kept = _kept(opened.ids, remove)
-    added = _Added.of(opened, add, report)
+    added = AddedImages.of(opened, add, report)
     _check_ids([opened.ids[i] for i in kept], added.ids, opened)
     if not added.ids and not remove:
         raise ValueError(
@@ -94,6 +96,7 @@ def update_bundle(bundle, add=None, remove=(), progress=None):
     rate = (opened.manifest.get("thresholds") or {}).get("false_match_rate")
     with atomic.folder(path, overwrite=True) as folder:
         manifest = _copied(opened, folder)
+        _write_thumbnails(folder, opened, kept, added, manifest)
         report("Indexing", 0, 1)
         manifest["catalogue"] = {
             "embedded_by": catalogue["embedded_by"],
@@ -139,53 +142,6 @@ def update_bundle(bundle, add=None, remove=(), progress=None):
         open_bundle(folder).check_golden()
         report("Indexing", 1, 1)
     return manifest
-
-
-class _Added:
-    """What is added: ids, class names, embeddings, and some images of it."""
-
-    def __init__(self, ids, classes, rows, golden, synonyms=()):
-        self.ids, self.classes, self.rows = list(ids), list(classes), rows
-        self.image_ids, self.images, self.embeddings = golden
-        self.synonyms = dict(synonyms)
-
-    @classmethod
-    def of(cls, opened, add, report):
-        nothing = np.zeros((0, *opened.image_shape), np.uint8)
-        no_rows = np.zeros((0, opened.dim), np.float32)
-        if add is None:
-            return cls([], [], no_rows, ([], nothing, no_rows))
-        if isinstance(add, str | pathlib.Path):
-            return cls._of_bundle(opened, open_bundle(add))
-        if tuple(add.image_shape) != opened.image_shape:
-            raise ValueError(
-                f"Images to add must have the bundle's shape, {opened.image_shape}. "
-                f"Received: {add.image_shape}"
-            )
-        model = (opened.path / opened.manifest["catalogue"]["embedded_by"]).read_bytes()
-        embedder, rows = Embedder(model), [no_rows]
-        for start in range(0, len(add), 256):
-            some = range(start, min(start + 256, len(add)))
-            rows.append(embedder.embed(add.read(some)))
-            report("Embedding", some.stop, len(add))
-        rows = np.concatenate(rows)
-        chosen = spread(len(add), GOLDEN_IMAGES)
-        classes = [add.class_names[label] for label in add.labels]
-        golden = [add.ids[i] for i in chosen], add.read(chosen), rows[chosen]
-        return cls(add.ids, classes, rows, golden, add.synonyms or {})
-
-    @classmethod
-    def _of_bundle(cls, opened, other):
-        ours, theirs = (b.manifest["catalogue"]["embedder"] for b in (opened, other))
-        if ours != theirs:
-            raise BundleError(
-                "Only a bundle of the same student can be added: embeddings of another "
-                f"network mean nothing to this one. Received: {other.path} by "
-                f"{theirs[:12]}, {opened.path} by {ours[:12]}"
-            )
-        with np.load(other.path / other.manifest["golden"]["file"]) as file:
-            golden = [file[key] for key in ("image_ids", "images", "embeddings")]
-        return cls(other.ids, other.classes, other.rows, golden)
 
 
 def _kept(ids, remove):
@@ -244,6 +200,17 @@ def _copied(opened, folder):
         left_out.append("report")
     manifest["left_out"] = left_out
     return manifest
+
+
+def _write_thumbnails(folder, opened, kept, added, manifest):
+    """Those of what stays and of what is added, where both have some."""
+    if manifest.pop("thumbnails", None) is None:
+        return
+    if added.thumbnails is None:
+        manifest["left_out"].append("thumbnails")
+        return
+    pictures = itertools.chain(map(opened.thumbnail, kept.tolist()), added.thumbnails)
+    manifest["thumbnails"] = write_thumbnails(folder, pictures, opened.image_shape)
 
 
 def _thresholds(rows, labels, rate):

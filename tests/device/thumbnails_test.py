@@ -10,6 +10,7 @@ from keras_distill import device
 from keras_distill.data import ImageSet
 from keras_distill.device.manifest import file_facts
 from keras_distill.device.thumbnails import Thumbnails
+from keras_distill.retrieval.thumbnails import thumbnails as thumbnails_of
 from keras_distill.retrieval.thumbnails import write_thumbnails
 from tests import tiny_embedder
 
@@ -45,7 +46,8 @@ def test_each_is_the_picture_of_its_row():
 
 def test_colours_and_several_sheets(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (1030, 4, 6, 3), np.uint8)
-    facts = write_thumbnails(tmp_path, ImageSet(pixels, np.zeros(1030), ["noise"]))
+    images = ImageSet(pixels, np.zeros(1030), ["noise"])
+    facts = write_thumbnails(tmp_path, thumbnails_of(images), images.image_shape)
     manifest = {"thumbnails": facts, "files": dict.fromkeys(facts["sheets"])}
     thumbnails = Thumbnails(tmp_path, manifest, 1030)
     for row in (0, 1023, 1024, 1029):

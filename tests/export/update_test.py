@@ -30,7 +30,7 @@ def test_images_are_added_and_removed(bundle, folder, capsys):
     program.main([str(bundle), "--add", str(folder), "--remove", *ids])
     said = capsys.readouterr().out
     assert "2 added, 2 removed, 120 images of 25 classes" in said
-    assert "Left out, they need the student: " in said and "thumbnails" in said
+    assert "Left out, they need the student: " in said and "report" in said
     opened = device.open_bundle(bundle)
     assert opened.ids[-2:] == ("pattern03/new.png", "unseen/new.png")
     assert opened.classes[-2:] == ("pattern03", "unseen")

@@ -19,6 +19,7 @@ SEARCHED = (
     "scann",
     "queries.npy",
     "task_searcher.tflite",
+    "thumbnails",
 )
 
 
@@ -75,6 +76,7 @@ def test_it_is_the_bundle_that_would_be_written_anew(at_once, tmp_path):
     ours, anew = (json.loads(some["manifest.json"]) for some in (ours, anew))
     assert ours["catalogue"] == anew["catalogue"]
     assert ours["task_library"] == anew["task_library"]
+    assert ours["thumbnails"] == anew["thumbnails"]
     assert ours["thresholds"]["models"]["int8"] == anew["thresholds"]["models"]["int8"]
     images, _ = tiny_embedder.images()
     opened = [device.open_bundle(tmp_path / name) for name in "ab"]
@@ -101,6 +103,7 @@ def test_what_was_removed_is_found_no_more_and_leaves_no_pixels(bundle):
     with np.load(bundle / "golden.npz") as file:
         removed = str(file["image_ids"][7])
     row = opened.ids.index(removed)
+    shown = opened.thumbnail(row)
     manifest = update_bundle(bundle, remove=removed)
     ids, _ = device.open_bundle(bundle).search(images[row : row + 1], 10)
     assert removed not in ids[0] and manifest["catalogue"]["images"] == 119
@@ -109,9 +112,9 @@ def test_what_was_removed_is_found_no_more_and_leaves_no_pixels(bundle):
     assert removed not in golden["image_ids"]
     assert not (golden["images"] == images[row]).all(axis=(1, 2, 3)).any()
     assert not any(removed.encode() in data for data in files(bundle).values())
-    # The thumbnails show it, and cannot be made without the images.
-    assert not (bundle / "thumbnails").exists()
-    assert "thumbnails" not in manifest
+    opened = device.open_bundle(bundle)
+    left = np.stack([opened.thumbnail(row) for row in range(119)])
+    assert not (left == shown).all(axis=(1, 2)).any()
 
 
 def test_what_was_added_is_found_and_has_its_class(bundle):
@@ -153,6 +156,25 @@ def test_a_bundle_of_the_same_student_can_be_added_without_its_images(
     )
     assert both.ids == whole.ids and both.classes == whole.classes
     np.testing.assert_allclose(both.rows, whole.rows, atol=1e-6)
+    sheet = "thumbnails/0000.png"
+    assert (both.path / sheet).read_bytes() == (whole.path / sheet).read_bytes()
+
+
+def test_of_a_bundle_that_is_added_come_other_names_and_no_thumbnails_if_it_has_none(
+    at_once, tmp_path
+):
+    some = parts(range(60, 70))
+    some.synonyms = {some.class_names[12]: ("another name",)}
+    written(tmp_path / "a", parts(range(60)))
+    written(tmp_path / "b", some, thumbnails=False)
+    manifest = update_bundle(tmp_path / "a", tmp_path / "b")
+    assert "thumbnails" not in manifest
+    assert "thumbnails" in manifest["updated"]["left_out"]
+    assert not (tmp_path / "a" / "thumbnails").exists()
+    assert device.open_bundle(tmp_path / "a").synonyms == some.synonyms
+    # Nor do they come back later.
+    again = update_bundle(tmp_path / "a", remove=some.ids[:1])
+    assert "thumbnails" in again["updated"]["left_out"]
 
 
 def other_student(folder):
