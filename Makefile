@@ -15,6 +15,8 @@ QUERIES := runs/glyphs-queries
 FOUND := runs/glyphs-found.png
 # A test process takes up to 3 GB. Files stay whole: what one shares is made once.
 IN_PARALLEL := -n 2 --dist loadfile
+# Two processes with a thread for each core would wait for each other's.
+ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -69,7 +71,7 @@ $(QUERIES)/.made: $(BUNDLE)/manifest.json | $(INSTALLED)
 # --- the tests -------------------------------------------------------------------
 
 test: lint
-	$(VENV) -m pytest -q -m 'not slow' $(IN_PARALLEL)
+	$(ONE_THREAD) $(VENV) -m pytest -q -m 'not slow' $(IN_PARALLEL)
 
 test-slow: $(INSTALLED)
 	$(VENV) -m pytest -q -m slow
