@@ -3,15 +3,19 @@ import pytest
 from PIL import Image
 
 from keras_distill.data.image_set import ImageSet
-from keras_distill.retrieval.thumbnails import write_thumbnails
+from keras_distill.retrieval.thumbnails import thumbnails, write_thumbnails
 
 rng = np.random.default_rng(0)
 
 
 def written(folder, shape, count):
     pixels = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
-    facts = write_thumbnails(folder, ImageSet(pixels, np.zeros(count)))
-    return pixels, facts
+    return pixels, write(folder, pixels)
+
+
+def write(folder, pixels):
+    images = ImageSet(pixels, np.zeros(len(pixels)))
+    return write_thumbnails(folder, thumbnails(images), images.image_shape)
 
 
 def shown(folder, facts, index):
@@ -42,7 +46,7 @@ def test_places_without_an_item_are_white(tmp_path):
 def test_large_images_are_reduced_in_proportion(tmp_path):
     smooth = np.linspace(0, 255, 256, dtype=np.uint8)
     pixels = np.broadcast_to(smooth[None, None, :, None], (2, 128, 256, 1)).copy()
-    facts = write_thumbnails(tmp_path, ImageSet(pixels, [0, 1]))
+    facts = write(tmp_path, pixels)
     assert (facts["height"], facts["width"]) == (32, 64)
     got = shown(tmp_path, facts, 1).astype(int)
     # Each pixel of 64 is about the mean of four of 256.
