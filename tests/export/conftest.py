@@ -18,6 +18,18 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="package")
+def bundle():
+    """Path of the bundle that searches are asked of. Copy it to change it."""
+    return str(tiny_embedder.bundle())
+
+
+@pytest.fixture(scope="package")
+def queries(data):
+    """Paths of two images of its catalogue."""
+    return [str(data / "pattern03" / "15.png"), str(data / "pattern10" / "52.png")]
+
+
+@pytest.fixture(scope="package")
 def finished_run(data, tmp_path_factory):
     """What a training run on that folder leaves; it held out pattern20 and above."""
     folder = tmp_path_factory.mktemp("runs") / "patterns"

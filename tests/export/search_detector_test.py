@@ -15,11 +15,6 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def bundle():
-    return str(tiny_embedder.bundle())
-
-
-@pytest.fixture(scope="module")
 def detector():
     return str(tiny_retinanet.bundle())
 

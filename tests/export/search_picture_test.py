@@ -10,19 +10,9 @@ from PIL import Image
 from export import search as program
 from export.answer_picture import CELL, COLOURS, GAP, LINE, MATCH, NAME, OTHER
 from keras_distill import device
-from tests import tiny_embedder, tiny_scorer
+from tests import tiny_scorer
 
 ROW = CELL + 4 + 2 * LINE
-
-
-@pytest.fixture(scope="module")
-def bundle():
-    return str(tiny_embedder.bundle())
-
-
-@pytest.fixture(scope="module")
-def queries(data):
-    return [str(data / "pattern03" / "15.png"), str(data / "pattern10" / "52.png")]
 
 
 def drawn(arguments, file, capsys):

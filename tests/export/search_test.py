@@ -15,16 +15,6 @@ from tests import tiny_embedder
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope="module")
-def bundle():
-    return str(tiny_embedder.bundle())
-
-
-@pytest.fixture(scope="module")
-def queries(data):
-    return [str(data / "pattern03" / "15.png"), str(data / "pattern10" / "52.png")]
-
-
 def found(arguments, capsys, code=0):
     assert program.main([*map(str, arguments), "--json"]) == code
     return json.loads(capsys.readouterr().out)
