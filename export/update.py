@@ -39,8 +39,11 @@ def main(argv=None):
         f"{args.bundle}: {updated['added']:,} added, {updated['removed']:,} removed, "
         f"{catalogue['images']:,} images of {catalogue['classes']:,} classes to find"
     )
-    if updated["left_out"]:
-        print(f"Left out, they need the student: {', '.join(updated['left_out'])}")
+    left_out = [name for name in updated["left_out"] if name != "thumbnails"]
+    if left_out:
+        print(f"Left out, they need the student: {', '.join(left_out)}")
+    if left_out != updated["left_out"]:
+        print("Left out: thumbnails, of which a bundle that was added has none")
 
 
 def _parser():

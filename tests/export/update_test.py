@@ -6,6 +6,7 @@ from PIL import Image
 
 from export import update as program
 from keras_distill import device
+from keras_distill.retrieval import update_bundle
 from tests import tiny_embedder
 
 
@@ -35,6 +36,18 @@ def test_images_are_added_and_removed(bundle, folder, capsys):
     assert opened.ids[-2:] == ("pattern03/new.png", "unseen/new.png")
     assert opened.classes[-2:] == ("pattern03", "unseen")
     assert not {*ids} & {*opened.ids}
+
+
+def test_says_why_there_are_no_thumbnails_any_more(bundle, capsys, tmp_path):
+    other = shutil.copytree(bundle, tmp_path / "other")
+    update_bundle(bundle, remove=tiny_embedder.catalogue().ids[60:])
+    manifest = update_bundle(other, remove=tiny_embedder.catalogue().ids[:60])
+    del manifest["thumbnails"]
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    program.main([str(bundle), "--add", str(other)])
+    said = capsys.readouterr().out
+    assert "60 added" in said and "of which a bundle that was added has none" in said
+    assert "thumbnails" not in said.split("need the student: ")[1].split("\n")[0]
 
 
 def test_prints_what_came_of_it_as_json(bundle, capsys):
