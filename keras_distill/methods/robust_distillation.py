@@ -213,18 +213,5 @@ def mean_shares(sums, counts):
     return images * sums / ops.maximum(ops.sum(counts), 1.0)
 
 
-def attenuation(epoch, epochs):
-    """What global and local losses are multiplied by: `1 - epoch / epochs`.
-
-    Args:
-        epoch: Integer, counted from 0.
-        epochs: Integer, how many there are in all.
-
-    Returns:
-        Float, 1 in the first epoch and not yet 0 in the last.
-    """
-    return 1.0 - epoch / epochs
-
-
 def _fixed(x):
     return ops.stop_gradient(ops.cast(ops.convert_to_tensor(x), "float32"))

@@ -279,10 +279,6 @@ def test_soft_labels_are_a_mean_over_classes():
     np.testing.assert_allclose(values, 0.7 * 9 * divergence / 5, rtol=1e-5)
 
 
-def test_attenuation_is_zero_based_and_does_not_reach_zero():
-    assert [rdm.attenuation(e, 4) for e in range(4)] == [1, 0.75, 0.5, 0.25]
-
-
 def test_maps_and_logits_of_other_shapes_are_refused():
     maps = np.zeros((1, 4, 5, 3), "f4"), np.zeros((1, 2, 3, 3), "f4")
     with pytest.raises(ValueError, match=r"one shape.*\(1, 2, 3, 3\)"):
