@@ -62,6 +62,7 @@ def test_the_recipes_of_the_project_are_valid(path):
         ({"methods": {"none": {"methods": [], "dim": 3}}}, "methods.none.*: dim$"),
         ({"methods": {"none": {"methods": ["S2SD"]}}}, "\"class\".*Received: 'S2SD'"),
         ({"eval_classes": "bars/*"}, "list of globs.*'bars/"),
+        ({"training_classes": []}, r"`training_classes` must be a list.*\[\]"),
         ({"teacher": {"dim": 3}}, "`teacher` lacks backbone"),
         ({"teacher": {"backbone": "conv4", "dim": 3, "views": 0}}, "teacher.views"),
         ({"tuning": {"seeds": [0]}}, "`tuning` lacks validation_classes"),
@@ -100,6 +101,7 @@ def test_a_mistake_is_named(changes, message):
     "changes, message",
     [
         ({"eval_classes": ["a"]}, "test_share.*Received: eval_classes"),
+        ({"training_classes": ["a"]}, "test_share.*Received: training_classes"),
         ({"student": {"backbone": "conv4", "dim": 8}}, "of `student`.*Received: dim"),
         ({"teacher": {"backbone": "conv4", "dim": 8}}, "of `teacher`.*Received: dim"),
         ({"test_share": 1}, "`test_share` must be a number between.*test_share=1"),

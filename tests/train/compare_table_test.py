@@ -292,6 +292,18 @@ def test_the_page_of_classifiers_has_their_measures(tmp_path):
     assert WORSE not in colors
 
 
+def test_the_page_says_which_classes_were_trained_on(tmp_path):
+    made = results(tmp_path, {"none": NONE})
+    assert "(`" not in said_of(table(*made), "trained on")
+    few = results(tmp_path / "few", {"none": NONE}, training_classes=["a/*", "b"])
+    assert said_of(table(*few), "trained on").endswith("images (`a/*`, `b`) |")
+
+
+def said_of(text, title):
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {title} |")]
+    return line
+
+
 def test_table_and_picture_agree_where_rounding_is_all_the_spread(tmp_path):
     hits = (600, 601, 640)
     figures = {

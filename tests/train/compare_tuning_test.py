@@ -173,8 +173,8 @@ def test_one_trial_can_be_run_again_alone(pictures, tmp_path, played):
     ]
 
 
-def data(pictures, tuning):
-    return plan.data(recipe.parse(tuned(pictures)), tuning=tuning)
+def data(pictures, tuning, **changes):
+    return plan.data(recipe.parse({**tuned(pictures), **changes}), tuning=tuning)
 
 
 def test_trials_see_no_image_that_evaluates(pictures):
@@ -184,6 +184,20 @@ def test_trials_see_no_image_that_evaluates(pictures):
     assert len(train.class_names) == 5
     assert not {*evaluation.ids} & {*train.ids, *validation.ids}
     assert not {*validation.ids} & {*train.ids}
+
+
+def test_few_classes_may_train_and_the_others_measure_as_before(pictures):
+    few = {"training_classes": ["bars/1*", "bars/[56]?"]}
+    for tuning, names in (
+        (False, {"bars/10", "bars/18", "bars/50", "bars/58", "bars/66"}),
+        (True, {"bars/50", "bars/58", "bars/66"}),  # the others of these validate
+    ):
+        _, all_measured = training.load("embedding", data(pictures, tuning))
+        train, measured = training.load("embedding", data(pictures, tuning, **few))
+        assert {*train.class_names} == names
+        assert measured.ids == all_measured.ids
+    with pytest.raises(ValueError, match="`training_classes` must match.*'bars/9"):
+        training.load("embedding", data(pictures, False, training_classes=["bars/9*"]))
 
 
 def test_other_evaluation_images_change_nothing_of_the_tuning(

@@ -39,7 +39,7 @@ class Classification(Task):
         return kd.data.instance_split(training, validation_share)
 
     def said(self, part):
-        return f"{100 * part:g} % of each class"
+        return "" if part is None else f"{100 * part:g} % of each class"
 
     def described(self, student):
         return student["backbone"]

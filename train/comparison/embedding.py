@@ -1,6 +1,7 @@
 """Retrieval among classes that were never seen: the task of embedders."""
 
 import keras_distill as kd
+from keras_distill.data.class_split import check_pairs, matching
 from train.comparison import specification
 from train.comparison.measure import Measure
 from train.comparison.task import Task
@@ -15,14 +16,22 @@ class Embedding(Task):
     student_fields = ("backbone", "dim")
     measured_by = "eval_classes"
     validated_by = "validation_classes"
-    optional = ("eval_classes",)
+    trained_by = "training_classes"
+    optional = ("eval_classes", "training_classes")
 
-    def load(self, path, image_size, eval_classes, validation_classes):
-        training, evaluation = kd.data.load(path, image_size, eval_classes)
-        if validation_classes is None:
-            return training, evaluation
-        del evaluation
-        return kd.data.class_split(training, validation_classes)
+    def load(
+        self, path, image_size, eval_classes, validation_classes, training_classes=None
+    ):
+        training, measured = kd.data.load(path, image_size, eval_classes)
+        if training_classes is not None:
+            kept = matching(training, training_classes, "training_classes")
+        if validation_classes is not None:
+            del measured
+            training, measured = kd.data.class_split(training, validation_classes)
+        if training_classes is not None:
+            training = training.take_classes(lambda name: name in kept)
+            check_pairs(training, "train")
+        return training, measured
 
     def said(self, part):
         return ", ".join(f"`{glob}`" for glob in part or ())

@@ -47,12 +47,15 @@ def data(recipe, path=None, tuning=False):
         tuning: Whether to measure on the validation part of the training.
     """
     task = TASKS[recipe.task]
-    return {
+    found = {
         "path": path or recipe.data,
         "image_size": recipe.image_size,
         task.measured_by: getattr(recipe, task.measured_by),
         task.validated_by: recipe.tuning[task.validated_by] if tuning else None,
     }
+    if task.trained_by:
+        found[task.trained_by] = getattr(recipe, task.trained_by)
+    return found
 
 
 def trunk_data(recipe):

@@ -38,6 +38,8 @@ class Recipe:
             another method that it is compared with besides the baseline, or `None`.
         eval_classes: Of embedders: globs of the classes that evaluate, `None` for the
             data's own.
+        training_classes: Of embedders: globs of the classes to train on, of those that
+            neither evaluate nor validate; `None` for all of these.
         test_share: Of classifiers: the part of each class that tests.
         tuning: `None`, or `{"validation_classes", "seeds", "budget"}`; of classifiers
             `validation_share`, of the training images.
@@ -68,6 +70,7 @@ class Recipe:
     baseline: str
     methods: dict
     eval_classes: list | None = None
+    training_classes: list | None = None
     test_share: float | None = None
     tuning: dict | None = None
     teacher: dict | None = None
@@ -89,7 +92,8 @@ def parse(raw):
     """The `Recipe` of a dictionary as JSON gives it; raises ValueError."""
     task = _task(raw)
     required = {field.name for field in dataclasses.fields(Recipe)}
-    required -= {other.measured_by for other in TASKS.values()}
+    for other in TASKS.values():
+        required -= {other.measured_by, other.trained_by}
     required.add(task.measured_by)
     optional = {"tuning", "teacher", "trunk", "about", "loss_options", *task.optional}
     required -= {*optional, "budget"}
@@ -114,6 +118,7 @@ def parse(raw):
         trunk=_trunk(raw.get("trunk"), task),
         about=fields.text(raw.get("about", " "), "about").strip(),
         **_part(raw, task.measured_by),
+        **(_part(raw, task.trained_by) if task.trained_by else {}),
     )
     if recipe.baseline not in recipe.methods:
         raise ValueError(
@@ -233,7 +238,7 @@ def _tuning(raw, task):
 
 
 def _part(raw, name, where=""):
-    """The field that says which part of the data is measured on."""
+    """A field that says which part of the data is for what."""
     check = fields.share if name.endswith("_share") else fields.globs
     return {name: check(raw.get(name), f"{where}{name}")}
 

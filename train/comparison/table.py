@@ -196,16 +196,16 @@ def _conditions(recipe, record, labels):
     """Under which conditions these figures hold."""
     task, images = TASKS[recipe.task], record.head["data"]
     settings = record.settings[labels[0]]
-    part = task.said(getattr(recipe, task.measured_by))
-    which = f" ({part})" if part else ""
+    kept = getattr(recipe, task.trained_by) if task.trained_by else None
     runs = [run for label in labels for run in record.ended(label, DONE)]
     student, batch = settings["student"], settings["batch"]
     optimizer = settings["optimizer"]
     shape = "x".join(str(n) for n in images["image_shape"])
     yield from ["| | |", "| --- | --- |"]
     yield row(["data", f"`{recipe.data}`, {shape}"])
-    yield row(["trained on", _images(images["training"])])
-    yield row(["measured on", _images(images[task.measured]) + which])
+    yield row(["trained on", _part(task, images["training"], kept)])
+    measured = getattr(recipe, task.measured_by)
+    yield row(["measured on", _part(task, images[task.measured], measured)])
     sizes = {f"{run['parameters']:,}" for run in runs}
     size = f", {' or '.join(sorted(sizes))} parameters" if sizes else ""
     yield row(["student", task.described(student) + size])
@@ -283,8 +283,11 @@ def _teacher(task, record, taught, runs):
         )
 
 
-def _images(part):
-    return f"{part['classes']:,} classes, {part['images']:,} images"
+def _part(task, images, which):
+    """How much there is of a part of the data, and what made it that."""
+    said = task.said(which)
+    count = f"{images['classes']:,} classes, {images['images']:,} images"
+    return count + (f" ({said})" if said else "")
 
 
 def _machine(machine):

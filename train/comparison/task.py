@@ -16,6 +16,8 @@ class Task(abc.ABC):
         measured_by: The field of a recipe that says which part that is.
         validated_by: The field of `tuning` that says which part of the training takes
             its place.
+        trained_by: The field of a recipe that says which of the rest are trained on;
+            empty where all are.
         optional: Fields that a recipe may leave out.
     """
 
@@ -26,6 +28,7 @@ class Task(abc.ABC):
     measured = "evaluation"
     measured_by = ""
     validated_by = ""
+    trained_by = ""
     optional = ()
 
     @property
@@ -40,9 +43,10 @@ class Task(abc.ABC):
         Args:
             path: What the recipe calls its data.
             image_size: Pixels.
-            **parts: Values of `measured_by` and of `validated_by`. Of the latter,
-                `None` is to measure on what was put aside for it; else a part of the
-                training takes its place, which is let go at once.
+            **parts: Values of `measured_by`, of `validated_by` and, where the task has
+                one, of `trained_by`. Of the second, `None` is to measure on what was
+                put aside for it; else a part of the training takes its place, which
+                is let go at once.
 
         Returns:
             `(training, measured)`, both `ImageSet`.
@@ -50,7 +54,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def said(self, part):
-        """A value of `measured_by` or `validated_by`, in words; of `None` nothing."""
+        """A value of one of these fields, in words; of `None` nothing."""
 
     @abc.abstractmethod
     def described(self, student):
