@@ -9,6 +9,7 @@ import re
 import pytest
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
+RESULTS = README.parent / "docs" / "results"
 BLOCK = re.compile(
     r"(<!-- slow -->\n+)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL
 )
@@ -40,6 +41,21 @@ def test_every_block_of_python_is_found():
 def test_every_block_is_python():
     for line, _, code in blocks():
         compile("\n" * line + code, str(README), "exec")
+
+
+def test_the_verdict_is_that_of_the_tables_of_results():
+    text = README.read_text(encoding="utf-8")
+    verdict = text.partition("**The verdict.**")[2].partition("\n\n")[2]
+    found = 0
+    for line in verdict.partition("\n\n")[0].splitlines()[2:]:
+        *_, worth, name = (cell.strip() for cell in line.strip("|").split("|"))
+        bold = " ".join(re.findall(r"\*\*(.*?)\*\*", worth))
+        for figure in re.findall(r"[+-]\d+\.\d+ ± \d+\.\d+", worth):
+            table = RESULTS / name.strip("`") / "table.md"
+            cell = f"**{figure}**" if figure in bold else figure
+            assert f"| {cell} |" in table.read_text(encoding="utf-8"), line
+            found += 1
+    assert found > 10
 
 
 def test_the_quick_blocks_run(tmp_path, monkeypatch):
