@@ -26,7 +26,8 @@ class DDL(keras.Model):
     indicators, image in, score out: it needs no label and no centroid any more, and
     works for classes that it has never seen. What deploys is embedder and scorer,
     `group_embedder`. DDL, Zhang et al., ECCV 2020, https://arxiv.org/abs/2008.10850,
-    with squared error for the regression.
+    with squared error for the regression. (Not the Distribution Distillation Loss of
+    the same conference.)
 
     The same images go to both models: of one size, in the pixel values that both take.
     A scorer that is to see them smaller begins with a `Resizing` layer.

@@ -170,7 +170,9 @@ class Distiller(keras.Model):
             labels = targets
             total = self._student_loss(x, targets, outputs, sample_weight, training)
         else:
-            labels = label_range.checked(fields.labels(targets, y_pred), self.loss)
+            labels = fields.labels(targets, y_pred)
+            for loss in self._takers_of_labels():
+                labels = label_range.checked(labels, loss)
             total = self._compiled_loss(x, labels, outputs, sample_weight, training)
         weights = fields.embedding_weights(sample_weight, self.student)
         for method in self.methods:
@@ -313,11 +315,16 @@ class Distiller(keras.Model):
             if hasattr(callback, "will_train_on"):
                 callback.will_train_on(x, y)
         callbacks = needed_first.put_first(needed, callbacks, self)
-        label_range.refuse_one_class(y, self.loss)
+        for loss in self._takers_of_labels():
+            label_range.refuse(y, loss)
         if isinstance(x, tf.data.Dataset):
             # Keras 3.15 warns of its own default, shuffle=True, with any data set.
             kwargs.setdefault("shuffle", False)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+
+    def _takers_of_labels(self):
+        """What was given to `compile`, and losses that methods bring."""
+        return [self.loss, *(loss for m in self.methods for loss in m.criteria)]
 
     def make_train_function(self, force=False):
         build_optimizer(self)

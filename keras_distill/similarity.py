@@ -6,10 +6,11 @@ NVIDIA GPUs TensorFlow multiplies float32 matrices with 10-bit mantissas, TF32, 
 `tf.config.experimental.enable_tensor_float_32_execution(False)` forbids it.)
 """
 
-import math
 import numbers
 
 from keras import ops
+
+from keras_distill import ranges
 
 METRICS = ("L2", "squared-L2", "angular")
 
@@ -161,11 +162,8 @@ def relational_kl(target, student, temperature=1.0):
         S2SD, Roth et al., ICML 2021, https://arxiv.org/abs/2009.08348; the mean of
         the rows is what the authors' released criterion computes.
     """
-    if isinstance(temperature, numbers.Real) and not 0 < temperature < math.inf:
-        raise ValueError(
-            "`temperature` must be positive and finite. "
-            f"Received: temperature={temperature}"
-        )
+    if isinstance(temperature, numbers.Real):
+        ranges.positive(temperature=temperature)
     _check_rank_2(target=target, student=student)
     if len({target.shape[0], student.shape[0]} - {None}) > 1:
         raise ValueError(

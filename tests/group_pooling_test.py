@@ -129,6 +129,8 @@ EDGE_CASES = {
         [0, 0.5] * 2,
         None,
     ),
+    # The stretch exaggerates: without it they would weigh a third each, nearly.
+    "three all but equal": ([0.9, 0.9, 0.91], [1] * 3, 100, [0, 0, 1], None),
     # Stretched to 0, 1, 0.5: the third is the mean of the ends.
     "three": ([0.1, 0.3, 0.2], [1] * 3, 40, [0, 2 / 3, 1 / 3], None),
 }

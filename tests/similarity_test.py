@@ -120,6 +120,23 @@ def test_each_row_of_relational_kl_is_the_formula(t):
     np.testing.assert_allclose(rows, kl_rows(A, student, t), rtol=1e-4)
 
 
+def test_relational_kl_knows_how_impossible_the_impossible_is():
+    # Rows alike, and rows at 120 degrees: at this temperature a likeness of e^-150,
+    # which is 0 in float32 and has no logarithm there.
+    t, alike = 0.01, np.array([[1.0, 0.0], [1.0, 0.0]])
+    apart = np.array([[1.0, 0.0], [-0.5, 0.75**0.5]])
+    student = tf.Variable(apart)
+    with tf.GradientTape() as tape:
+        rows = similarity.relational_kl(alike, student, t)
+    np.testing.assert_allclose(rows, t**2 * (150 / 2 - np.log(2)), rtol=1e-4)
+    # Towards each other, along the circle.
+    expected = t * np.array([[0.0, -(0.75**0.5)], [-0.75, -(0.75**0.5) / 2]])
+    np.testing.assert_allclose(tape.gradient(rows, student), expected, rtol=1e-4)
+    # The other way about e^-150 counts nothing.
+    rows = similarity.relational_kl(apart, alike, t)
+    np.testing.assert_allclose(rows, t**2 * np.log(2), rtol=1e-4)
+
+
 def test_relational_kl_is_zero_for_a_rotated_and_scaled_target():
     rotation, _ = np.linalg.qr(rng.normal(size=(8, 8)))
     rows = similarity.relational_kl(A, 7.0 * A @ rotation)
@@ -156,7 +173,10 @@ def test_relational_kl_takes_a_scheduled_temperature():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: similarity.relational_kl(A, A, 0.0), "positive and finite.*=0.0"),
+        (
+            lambda: similarity.relational_kl(A, A, 0.0),
+            "positive and finite: similarities are divided by it.*temperature=0.0",
+        ),
         (
             lambda: similarity.relational_kl(A, A, float("nan")),
             "positive and finite.*=nan",

@@ -38,6 +38,10 @@ def class_balanced(
     has its price where sizes differ, as small classes are shown more than once: an
     epoch covers 74 % of the glyphs, two 93 %, five 99 %.
 
+    (The benchmark that S2SD and OBD-SD are published on, Roth et al., ICML 2020, draws
+    classes, and then images of a class, with replacement: its batches may hold a class
+    more than once, and an image, and its epochs promise nothing.)
+
     Args:
         images: `ImageSet`, or `(images (N, H, W, C), labels (N,) integers)` arrays.
         classes: P, at least 2: different classes in a batch.

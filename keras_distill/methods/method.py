@@ -126,6 +126,14 @@ class Method(keras.layers.Layer):
         """Paths of the teacher's layers, in `views.teacher_layers`."""
         return ()
 
+    @property
+    def criteria(self):
+        """Losses that it gives the labels to, beside that of `compile`.
+
+        The distiller refuses labels that one of them has no weights for.
+        """
+        return ()
+
     def build(self, shapes):
         """Creates the weights.
 

@@ -29,11 +29,15 @@ class OBDSD(Method):
 
         weight * e / E * tau**2 * mean of diffusion_kl(batch_diffusion(t), f, tau)
 
-    with `f` the student's embeddings and `t` those that a frozen copy of the student,
-    taken at the end of epoch `e - 1`, has for the very same images. The copy is not
-    a moving average. `callbacks.StudentSnapshot`, which `fit` adds, takes it and
-    raises the ramp `e / E`. The first epoch is plain training: the ramp is 0, and
-    neither the copy nor the diffusion is run. Each later step costs one forward pass.
+    KL(target || student) row by row, in nats, with `f` the student's embeddings
+    `(batch, dim)` and `t` those that a frozen copy of the student, taken at the end of
+    epoch `e - 1`, has for the very same images. Neither is normalised here: the
+    student's last layer should do that. A batch of one has divergence 0.
+
+    The copy is not a moving average. `callbacks.StudentSnapshot`, which `fit` adds,
+    takes it and raises the ramp `e / E`. The first epoch is plain training: the ramp is
+    0, and neither the copy nor the diffusion is run. Each later step costs one forward
+    pass.
 
     `omega=0` is the authors' PSD, progressive self-distillation without diffusion.
 
@@ -89,7 +93,7 @@ class OBDSD(Method):
 
     Raises:
         ValueError: If an argument is out of its range; if the student cannot be
-            copied; if the method serves another student already.
+            copied, or does not give rows; if the method serves another student already.
     """
 
     term_names = ("distillation",)
@@ -135,6 +139,15 @@ class OBDSD(Method):
         if len(getattr(student, "outputs", ())) > 1:
             view = tap(self.snapshot, ["embedding"])
         self._tapped = lambda: view
+
+    def build(self, shapes):
+        shape = shapes["output"]
+        if not isinstance(shape, tuple) or len(shape) != 2:
+            raise ValueError(
+                f"{self.name!r} compares embeddings, (batch, dim). "
+                f"Received: a student whose output is of shape {shape}"
+            )
+        super().build(shapes)
 
     def take_snapshot(self):
         """Copies the student's weights, as they are now, into the snapshot."""

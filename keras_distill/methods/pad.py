@@ -56,6 +56,11 @@ class PAD(Method):
     is the student's output. Of a classifier that is logits: the paper feeds the pooled
     features, `PAD(SoftTargets(...), head_layer="pooled")`.
 
+    A batch of one gives the head no statistics: s is then the same for whatever it
+    reads, the bias of the normalisation. Where nothing is left by the mask, the loss
+    is 0. A distance of exactly 0 leaves s alone to be minimised, see
+    `log_variance_range`; with `start_at_residual` s starts from log(1e-30) there.
+
     Distances may have axes between the batch and the dimensions, as a detector's: cells
     of a map, boxes of an image. Each is a sample to the head, and means are over
     what the mask of the comparison lets through, image by image.

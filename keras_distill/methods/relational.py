@@ -14,6 +14,7 @@ class RelationalKL(TeacherTerm):
     `similarity.relational_kl` between a teacher's embeddings and the student's: the
     divergence of S2SD (Roth et al., ICML 2021, https://arxiv.org/abs/2009.08348)
     with a separate, frozen teacher. Widths may differ: no projection is needed.
+    Shapes, range and what a batch of one gives are those of the function.
 
     Args:
         weight: Float >= 0. Cosines at temperature 1 give 1e-3 to 5e-2 nats, so that
@@ -28,7 +29,8 @@ class RelationalKL(TeacherTerm):
     Logs: `{name}_divergence`, nats times temperature squared.
 
     Raises:
-        ValueError: If `weight` or `temperature` is out of its range.
+        ValueError: If `weight` or `temperature` is out of its range, or a layer does
+            not give rows.
     """
 
     term_names = ("divergence",)

@@ -36,7 +36,11 @@ def pool_features(features, pooling):
     Args:
         features: The map, or rows `(batch, channels)`, which stay as they are.
         pooling: `"avg"`, the average over the cells; or `"avg+max"`, the SUM of
-            average and maximum, which keeps the width (not a concatenation).
+            average and maximum, which keeps the width (not a concatenation). Cells
+            that are equally large share the gradient of a maximum.
+
+    Returns:
+        Tensor `(batch, channels)`, not normalised.
     """
     if len(features.shape) == 2:
         return features
@@ -60,6 +64,7 @@ class S2SD(Method):
           + weight * 1/m * sum_k KL(z_k || f)
           + feature_weight * KL(phi || f)      from training step `feature_delay` on
 
+    so that a target is the reference distribution, KL(target || embedding), in nats.
     The targets get no gradient from the two KL terms; through their criteria the
     branches do train the backbone. This is the total of the authors' code. The
     names of the paper's tables for its parts, which `S2SD.variant(name)` makes:
@@ -74,6 +79,9 @@ class S2SD(Method):
     features teach, no divergence from the branches), with widths of 1024, 1536 and
     2048, and feature weights of 40 to 125 by data set and width.
 
+    A batch of one has no likenesses and KL 0; what the criteria make of it, and of a
+    batch of one class, is theirs to say.
+
     Nothing of it stays in the student. The paper reports Recall@1 of 62.8 -> 67.7
     (CUB200) and 81.7 -> 85.9 (CARS196) for MultiSimilarity at 128 dimensions,
     and that `"avg+max"` hurts on Stanford Online Products.
@@ -87,15 +95,19 @@ class S2SD(Method):
         temperature: Float > 0, of all KL terms.
         feature_delay: Integer >= 0: training steps before the features' KL is added;
             1000 steps are 14 to 19 epochs of the authors' CARS196 and CUB200.
-            Counted in a variable, so that a resumed run goes on counting.
+            Counted in a variable, so that a resumed run goes on counting; evaluation
+            does not count.
         pooling: `"avg"` or `"avg+max"`, how branches and feature term see the map.
             The student's own embedding keeps its pooling.
         criterion: A `keras.losses.Loss` for the branches, cloned for each; `None`
             for that of `compile`. Each clone of a loss with a `seed` has another.
             Compiling again with a loss of the same settings keeps the clones, and
             what they have learned.
-        kernel_initializer: Of the branches. The authors' PyTorch layers start at
-            U(-1/sqrt(fan_in), 1/sqrt(fan_in)), bias included.
+        kernel_initializer: Of the branches, drawn for each layer; a `seed` is counted
+            up from layer to layer. The authors' PyTorch layers start at
+            U(-1/sqrt(fan_in), 1/sqrt(fan_in)), which is
+            `keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")`; their
+            biases too, which here start at 0.
         name: Defaults to `"s2sd"`.
         **kwargs: See `keras.layers.Layer`.
 
@@ -155,6 +167,9 @@ class S2SD(Method):
                 says otherwise, DSD has the widest of the default widths, and the
                 later practice all but the narrowest.
 
+        Returns:
+            `S2SD`.
+
         Raises:
             ValueError: If the name is unknown, or an argument contradicts it.
         """
@@ -175,6 +190,11 @@ class S2SD(Method):
         return cls(dims=dims, **fixed, **arguments)
 
     @property
+    def criteria(self):
+        # What takes the labels of the loss of `compile` takes those of its clones.
+        return () if self.criterion is None else (self.criterion,)
+
+    @property
     def student_layers(self):
         return (self.feature_layer,)
 
@@ -193,21 +213,26 @@ class S2SD(Method):
                 f"pooling='avg'. Received: layer={self.feature_layer!r} "
                 f"with shape {tuple(shape)}"
             )
-        for dim in self.dims:
+        for number, dim in enumerate(self.dims):
             branch = keras.Sequential(
                 [
                     keras.Input((shape[-1],)),
-                    self._dense(dim, activation="relu"),
-                    self._dense(dim),
+                    self._dense(dim, 2 * number, activation="relu"),
+                    self._dense(dim, 2 * number + 1),
                 ],
                 name=f"branch_{dim}_{len(self.branches)}",
             )
             self.branches.append(branch)
         self.built = True
 
-    def _dense(self, dim, activation=None):
-        # A fresh copy for each layer: one instance would give all the same start.
-        initializer = self.kernel_initializer.clone()
+    def _dense(self, dim, number, activation=None):
+        initializer = self.kernel_initializer
+        if isinstance(initializer, keras.initializers.Initializer):
+            # One instance, or one seed, would give all layers the same start.
+            config = initializer.get_config()
+            if ranges.is_integer(config.get("seed")):
+                config["seed"] += number
+            initializer = type(initializer).from_config(config)
         return layers.Dense(dim, activation=activation, kernel_initializer=initializer)
 
     def take_criterion(self, criterion):

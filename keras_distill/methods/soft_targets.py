@@ -1,5 +1,7 @@
 """Have the teacher's softened class probabilities."""
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -15,7 +17,8 @@ def soft_targets(teacher, student, temperature=4.0):
         p = softmax(teacher / T),  q = softmax(student / T)
         distance[i] = T^2 * sum_c p[i, c] * (log p[i, c] - log q[i, c])
 
-    Computed from log-softmaxes: logits of any finite size give finite numbers.
+    Computed from log-softmaxes: logits of any finite size give finite numbers. Of one
+    class there is nothing to learn: 0.
 
     Args:
         teacher: Tensor `(batch, ..., classes)` of LOGITS; gets no gradient.
@@ -28,8 +31,10 @@ def soft_targets(teacher, student, temperature=4.0):
         between (the cells of a map) the mean is taken.
 
     Raises:
-        ValueError: If the shapes differ.
+        ValueError: If the shapes differ, or `temperature` is not positive and finite.
     """
+    if isinstance(temperature, numbers.Real):
+        ranges.positive(temperature=temperature)
     teacher, student = ops.cast(teacher, "float32"), ops.cast(student, "float32")
     agreement.of_shapes(teacher, student)
     log_p = ops.log_softmax(ops.stop_gradient(teacher) / temperature)

@@ -15,7 +15,7 @@ class VarianceHead(layers.Layer):
 
     No activation: a log-variance has any sign. Over a batch each column has the mean
     beta and the standard deviation gamma of the normalisation, so that the branch
-    cannot send all variances to 0 together.
+    cannot send all variances to 0 together. A batch of one row has beta alone.
 
     A batch in which nothing is valid gives zeros and moves the averages that are
     used in evaluation a tenth of the way to 0.

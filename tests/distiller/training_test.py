@@ -175,6 +175,46 @@ def test_of_several_outputs_the_embeddings_weights_weigh_the_terms():
     assert divergence(ones, nothing) == 0
 
 
+class Begun(keras.callbacks.Callback):
+    """Notes whether training has begun."""
+
+    steps = None
+
+    def on_train_begin(self, logs=None):
+        self.steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("form", [np.asarray, tf.constant, lambda y: {"label": y}])
+@pytest.mark.parametrize("where", ["loss", "branches"])
+def test_arrays_of_labels_out_of_range_are_refused_before_the_first_step(
+    form, jit_compile, where
+):
+    loss, terms = kd.losses.ProxyAnchor(num_classes=3), []
+    if where == "branches":
+        terms = [kd.S2SD((4,), pooling="avg", criterion=loss)]
+        loss = kd.losses.MultiSimilarity()
+    distiller = compiled(with_methods=terms, loss=loss, jit_compile=jit_compile)
+    begun = Begun()
+    message = r"must lie in 0..2, for 'proxy_anchor' has as many.*labels=\[3\]"
+    with pytest.raises(ValueError, match=message):
+        distiller.fit(IMAGES, form(LABELS), callbacks=[begun], verbose=0)
+    assert begun.steps is None
+
+
+def test_labels_that_a_branch_has_no_weights_for_stop_the_step_as_well():
+    method = kd.S2SD((4,), pooling="avg", criterion=kd.losses.ProxyAnchor(3))
+    distiller = compiled(with_methods=[method])
+    before = [np.array(v) for v in distiller.trainable_variables]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Labels must lie in 0..2"):
+        distiller.fit(DATA, verbose=0)
+    for old, new in zip(before, distiller.trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 @pytest.mark.parametrize("bad", [-1, 4])
 def test_labels_out_of_range_stop_the_step_before_its_update(bad):
     distiller = compiled(loss=kd.losses.ProxyAnchor(num_classes=4))
@@ -187,6 +227,19 @@ def test_labels_out_of_range_stop_the_step_before_its_update(bad):
         np.testing.assert_array_equal(old, new)
 
 
-def test_images_of_one_class_are_refused():
+@pytest.mark.parametrize("labels", [np.full(12, 7), tf.fill([12], 7), [7] * 12])
+def test_images_of_one_class_are_refused(labels):
+    begun = Begun()
     with pytest.raises(ValueError, match=r"one class alone.*labels=\[7\]"):
-        compiled().fit(IMAGES, np.full(12, 7), verbose=0)
+        compiled().fit(IMAGES, labels, callbacks=[begun], verbose=0)
+    assert begun.steps is None
+
+
+def test_a_batch_of_one_class_among_others_adds_nothing_and_moves_nothing():
+    distiller = compiled(loss=kd.losses.MultiSimilarity())
+    before = [np.array(v) for v in distiller.trainable_variables]
+    data = tf.data.Dataset.from_tensors((IMAGES, 0 * LABELS))
+    history = distiller.fit(data, verbose=0).history
+    assert history["loss"] == [0]
+    for old, new in zip(before, distiller.trainable_variables, strict=True):
+        np.testing.assert_array_equal(old, new)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_distill.losses import MultiSimilarity, multi_similarity_loss
 from keras_distill.similarity import normalize
@@ -84,9 +85,12 @@ def test_an_anchor_alone_in_its_class_counts_only_when_one_sided():
     np.testing.assert_allclose(mined[:2], 1.5 * whole[:2], rtol=1e-5)
 
 
-def test_no_survivor_gives_zero():
-    apart = np.eye(4)[[0, 0, 1, 1]]  # positives at 1, negatives at 0
-    np.testing.assert_array_equal(multi_similarity_loss([0, 0, 1, 1], apart), 0)
+def test_no_survivor_gives_zero_and_moves_nothing():
+    apart = tf.Variable(np.eye(4)[[0, 0, 1, 1]])  # positives at 1, negatives at 0
+    with tf.GradientTape() as tape:
+        rows = multi_similarity_loss([0, 0, 1, 1], apart)
+    np.testing.assert_array_equal(rows, 0)
+    np.testing.assert_array_equal(tape.gradient(rows, apart), np.zeros((4, 4)))
 
 
 def test_long_rows_do_not_overflow():

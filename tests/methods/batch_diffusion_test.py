@@ -65,7 +65,7 @@ def test_without_spreading_nothing_is_solved_and_the_target_is_that_of_psd(
     form, monkeypatch
 ):
     monkeypatch.setattr(ops, "solve", None)
-    teacher = unit(np.random.default_rng(0).normal(size=(6, 4)))
+    teacher = np.random.default_rng(0).normal(size=(6, 4))  # rows as they come
     target = batch_diffusion(teacher, 0.0, 0.5, 0.1, form)
     np.testing.assert_allclose(target, softmax(teacher @ teacher.T / 0.5), rtol=1e-5)
 
@@ -135,6 +135,17 @@ def test_the_divergence_is_the_formula_target_first():
     ]
     rows = diffusion_kl(target, student, 0.7)
     np.testing.assert_allclose(rows, expected, rtol=1e-4)
+
+
+def test_the_divergence_knows_how_impossible_the_impossible_is():
+    # Rows at 120 degrees are alike by e^-150, which is 0 in float32.
+    tau, apart = 0.01, np.array([[1.0, 0.0], [-0.5, 0.75**0.5]], "f4")
+    student = tf.Variable(apart)
+    with tf.GradientTape() as tape:
+        rows = diffusion_kl(np.full((2, 2), 0.5), student, tau)
+    np.testing.assert_allclose(rows, 150 / 2 - np.log(2), rtol=1e-5)
+    expected = (apart - apart[::-1]) / tau
+    np.testing.assert_allclose(tape.gradient(rows, student), expected, rtol=1e-4)
 
 
 def test_a_student_that_is_its_teacher_learns_nothing_without_diffusion():

@@ -139,6 +139,13 @@ def test_a_student_that_its_configuration_cannot_make_again_is_refused():
             kd.Distiller(net, [kd.OBDSD()])
 
 
+def test_a_student_that_gives_maps_is_refused():
+    net = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(3, 3)])
+    message = r"'obd_sd' compares embeddings, .*of shape \(None, 4, 4, 3\)"
+    with pytest.raises(ValueError, match=message):
+        kd.Distiller(net, [kd.OBDSD()])
+
+
 def test_a_method_serves_one_student():
     method, net = kd.OBDSD(), student()
     kd.Distiller(net, [method])

@@ -136,6 +136,36 @@ def test_the_head_starts_at_the_residual_of_the_warm_up():
     assert not np.allclose(residuals[3], residuals[2], rtol=1e-3)
 
 
+def near_the_teacher(gap):
+    """PAD past its warm-up, of features that all miss the teacher's by `gap`.
+
+    The head adds nothing to the residual that it starts from.
+    """
+    term = methods.FeatureL2(teacher_dim=3)
+    method = kd.PAD(term, warm_up=1, epsilon=0.0, start_at_residual=True)
+    method.build({"output": (None, 3)})
+    method.head.norm.gamma.assign(np.zeros(3))
+    student = tf.Variable(rng.normal(size=(6, 3)).astype("f4"))
+    rows = {"student": student, "teacher": np.array(student) + np.float32(gap)}
+    method.terms(batch_of(rows))  # the warm-up
+    with tf.GradientTape() as tape:
+        loss = total(method.terms(batch_of(rows)))
+    return float(loss), tape.gradient(loss, student)
+
+
+def test_near_the_teacher_the_loss_is_negative_and_pulls_the_harder():
+    for gap in (1e-1, 1e-2):
+        loss, to_student = near_the_teacher(gap)
+        assert loss == pytest.approx(1 + np.log(gap**2), rel=1e-3)
+        np.testing.assert_allclose(to_student, -2 / gap / 18, rtol=1e-3)
+
+
+def test_a_student_that_is_its_teacher_gets_finite_numbers():
+    loss, to_student = near_the_teacher(0.0)
+    assert loss == pytest.approx(np.log(1e-30), rel=1e-5)
+    np.testing.assert_array_equal(to_student, np.zeros((6, 3)))
+
+
 def test_the_start_forgets_how_far_the_student_was_at_first():
     method = kd.PAD(Boxes(teacher_dim=1), warm_up=10**6, start_at_residual=True)
     method.build({"output": (None, 9), "boxes": (None, 1)})

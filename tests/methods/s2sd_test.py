@@ -177,6 +177,18 @@ def test_pooling_sums_average_and_maximum():
     )
 
 
+@pytest.mark.parametrize("seed", [None, 3])
+def test_each_layer_of_the_branches_draws_a_start_of_its_own(seed):
+    authors = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform", seed=seed)
+    method = methods.S2SD((16, 16), kernel_initializer=authors)
+    method.build({"output": (None, 4), "features": (None, 2, 2, 16)})
+    kernels = [v for branch in method.branches for v in branch.get_weights()[::2]]
+    for kernel in kernels:  # of 256 draws the largest is near the bound
+        assert 0.9 < 4 * np.abs(kernel).max() <= 1  # 1 / sqrt(16)
+    apart = [np.abs(a - b).max() for a in kernels for b in kernels if a is not b]
+    assert len(kernels) == 4 and min(apart) > 0.1
+
+
 def student(dim=4, **kwargs):
     return kd.models.embedder("conv4_8", (16, 16, 1), dim=dim, **kwargs)
 

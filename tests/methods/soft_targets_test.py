@@ -85,9 +85,17 @@ def test_refuses_what_would_broadcast():
         soft_targets(TEACHER, STUDENT[:, :1])
 
 
-def test_refuses_a_temperature_of_zero():
-    with pytest.raises(ValueError, match="positive and finite.*temperature=0"):
-        methods.SoftTargets(temperature=0)
+@pytest.mark.parametrize("temperature", [0, -1.0, float("inf"), float("nan")])
+def test_refuses_a_temperature_that_cannot_be_divided_by(temperature):
+    message = f"positive and finite: .* divided by.*temperature={temperature}"
+    with pytest.raises(ValueError, match=message):
+        methods.SoftTargets(temperature=temperature)
+    with pytest.raises(ValueError, match=message):
+        soft_targets(TEACHER, STUDENT, temperature)
+
+
+def test_of_one_class_there_is_nothing_to_learn():
+    np.testing.assert_array_equal(soft_targets(TEACHER[:, :1], STUDENT[:, :1]), 0)
 
 
 def classifier(classes, name):

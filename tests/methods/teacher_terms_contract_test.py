@@ -320,6 +320,37 @@ def test_refuses_a_teacher_of_which_it_is_not_said_what_is_meant(kind):
         kd.Distiller(net(), [kind(**options)], teacher=several)
 
 
+class Begun(keras.callbacks.Callback):
+    """Notes whether a step has been made."""
+
+    steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+
+
+@each_term
+def test_refuses_layers_that_cannot_be_compared_before_the_first_step(kind):
+    # Maps of the student against rows of the teacher.
+    sides = {"student_layer": "features", "teacher_layer": None}
+    if kind is methods.AttentionTransfer:
+        message = "compares maps.*teacher_layer=None"
+    elif kind is methods.SimilarityPreserving:
+        return  # compares images with images, whatever their shapes
+    elif kind is methods.SoftTargets:
+        message = "same classes.*teacher='teacher' with 7, student='student' with 6"
+    elif kind.same_width:
+        message = r"one shape.*teacher.shape=\(.*, 7\), student.shape=\(.*, 2, 2, 7\)"
+    else:
+        message = r"\(batch, dim\).*student.shape=\(.*, 2, 2, 6\)"
+    begun = Begun()
+    with pytest.raises(ValueError, match=message):
+        model = kd.Distiller(net(), [kind(**{**TERMS[kind], **sides})], teacher())
+        model.compile("sgd")
+        model.fit(DATA, callbacks=[begun], verbose=0)
+    assert begun.steps == 0
+
+
 def nested(model):
     """The same model behind another input, as a backbone is nested."""
     images = keras.Input((8, 8, 1), name="image")
