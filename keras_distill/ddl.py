@@ -30,7 +30,9 @@ class DDL(keras.Model):
     the same conference.)
 
     The same images go to both models: of one size, in the pixel values that both take.
-    A scorer that is to see them smaller begins with a `Resizing` layer.
+    A scorer that is to see them smaller begins with a `Resizing` layer. One that
+    augments them itself learns the indicators of images that it does not see:
+    augmentation belongs into the views of the proxy set.
 
     Only the scorer is trained. The embedder gets `trainable = False`, which stays so
     when the model given here is used elsewhere; it is called in inference mode, once an

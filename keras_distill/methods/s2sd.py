@@ -117,8 +117,9 @@ class S2SD(Method):
     Raises:
         ValueError: If an argument is out of its range; when compiled, if the loss is
             missing, is a structure of several, is no mean over the batch (branches
-            are averaged), or cannot be made anew from its configuration; if
-            `pooling="avg+max"` and the feature layer has no map to pool.
+            are averaged), or cannot be made anew from its configuration; if the
+            feature layer gives neither a map nor rows, or with `pooling="avg+max"` no
+            map to pool.
     """
 
     term_names = ("branches", "distillation", "features")
@@ -200,18 +201,18 @@ class S2SD(Method):
 
     def build(self, shapes):
         shape = shapes[self.feature_layer]
-        if len(shape) not in (2, 4):
+        if not isinstance(shape, tuple) or len(shape) not in (2, 4):
             raise ValueError(
-                "The feature layer must give maps (batch, h, w, channels) or rows "
+                "The feature layer must give one map (batch, h, w, channels) or rows "
                 f"(batch, channels). Received: layer={self.feature_layer!r} "
-                f"with shape {tuple(shape)}"
+                f"with shape {shape}"
             )
         if len(shape) == 2 and self.pooling == "avg+max":
             raise ValueError(
                 "pooling='avg+max' needs a feature map (batch, h, w, channels): name "
                 "the layer before the pooling in `feature_layer`, or use "
                 f"pooling='avg'. Received: layer={self.feature_layer!r} "
-                f"with shape {tuple(shape)}"
+                f"with shape {shape}"
             )
         for number, dim in enumerate(self.dims):
             branch = keras.Sequential(

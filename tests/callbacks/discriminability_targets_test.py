@@ -38,6 +38,18 @@ def test_it_says_of_each_row_how_discriminable_it_is(option, shuffle):
     np.testing.assert_allclose(found.indicator[rows], expected.indicator, rtol=1e-4)
 
 
+def test_centroids_are_of_features_as_they_come_or_of_length_one():
+    net = embedder()
+    net = keras.Model(net.input, net.get_layer("projection").output)
+    features, ratios = np.array(net(IMAGES, training=False)), []
+    for centroids in ("raw", "unit"):
+        ddl = compiled(embed=net, centroids=centroids)
+        ratios.append(begun(dataset(IMAGES, LABELS), ddl).ratio)
+        expected = discriminability(features, LABELS, centroids=centroids).ratio
+        np.testing.assert_allclose(ratios[-1], expected, rtol=1e-4)
+    assert np.abs(ratios[0] - ratios[1]).max() > 1e-3
+
+
 def test_it_asks_the_embedder_in_inference_mode():
     net = embedder(extra=layers.Dropout(0.5))
     found = begun(dataset(IMAGES, LABELS), compiled(embed=net))

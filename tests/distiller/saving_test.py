@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 import keras_distill as kd
-from tests.distiller.nets import DATA, IMAGES, compiled, same, student, values
+from keras_distill import methods
+from keras_distill.tflite.graph import read_graph
+from tests.distiller.nets import DATA, IMAGES, compiled, same, student, teacher, values
 
 
 def test_a_loaded_distiller_trains_on_where_it_was(tmp_path):
@@ -70,3 +72,22 @@ def test_the_student_saves_and_loads_alone(tmp_path):
     loaded = keras.models.load_model(tmp_path / "student.keras")
     assert loaded.count_params() == student().count_params()
     np.testing.assert_allclose(loaded(IMAGES), distiller.student(IMAGES), rtol=1e-6)
+
+
+def test_nothing_that_only_trained_the_student_is_in_its_file():
+    distiller = compiled(
+        with_methods=[
+            kd.S2SD((64,), pooling="avg"),
+            kd.OBDSD(),
+            kd.PAD(methods.FeatureL2(), warm_up=1),
+        ],
+        loss=kd.losses.ProxyAnchor(4),
+        teacher=teacher(),
+    )
+    distiller.fit(DATA, epochs=2, verbose=0)
+    bare = student()
+    bare.set_weights(distiller.student.get_weights())
+    files = [kd.tflite.convert(model) for model in (distiller, bare)]
+    names = [[op.name for op in read_graph(file).operators] for file in files]
+    assert names[0] == names[1] and "L2_NORMALIZATION" in names[0]
+    assert len(files[0]) == pytest.approx(len(files[1]), abs=200)  # names of layers

@@ -164,9 +164,9 @@ def test_the_losses_and_states_of_the_copy_do_not_count():
     identical(method.snapshot.get_weights(), kept)
 
 
-@pytest.mark.parametrize("outputs", [1, 2])
-def test_the_term_is_that_of_the_copy_on_the_very_same_images(outputs):
-    method = kd.OBDSD(weight=7.0, omega=0.5, tau=0.5, diffusion_tau=0.1)
+@pytest.mark.parametrize("outputs, form", [(1, "softmax"), (2, "symmetric")])
+def test_the_term_is_that_of_the_copy_on_the_very_same_images(outputs, form):
+    method = kd.OBDSD(weight=7.0, omega=0.5, tau=0.5, diffusion_tau=0.1, form=form)
     net = student(outputs=outputs)
     distiller = kd.Distiller(net, [method])
     distiller.compile("sgd")
@@ -179,7 +179,7 @@ def test_the_term_is_that_of_the_copy_on_the_very_same_images(outputs):
     logs = distiller.evaluate(data, verbose=0, return_dict=True)
     f, t = net(IMAGES), method.snapshot(IMAGES, training=False)
     f, t = keras.tree.flatten(f)[-1], keras.tree.flatten(t)[-1]
-    rows = diffusion_kl(batch_diffusion(t, 0.5, 0.5, 0.1), f, 0.5)
+    rows = diffusion_kl(batch_diffusion(t, 0.5, 0.5, 0.1, form), f, 0.5)
     divergence = float(np.mean(rows))
     assert divergence > 1e-3
     assert logs["obd_sd_distillation"] == pytest.approx(divergence, rel=1e-3)

@@ -247,6 +247,30 @@ def test_the_total_is_half_the_base_loss_and_the_weighted_terms():
     assert logs["base_loss"] == pytest.approx(float(alone), rel=1e-4)
 
 
+def test_the_temperature_is_that_of_all_divergences():
+    method = kd.S2SD((8, 12), temperature=0.1, feature_delay=0)
+    distiller = kd.Distiller(student(), [method])
+    distiller.compile("sgd", kd.losses.MultiSimilarity(), run_eagerly=True)
+    images, labels = glimpse()
+    logs = distiller.evaluate(
+        images, labels, verbose=0, return_dict=True, batch_size=24
+    )
+    views = distiller.views(images)
+    rows = method.rows(views)
+
+    def divergences(temperature):
+        *of_branches, of_features = (
+            np.mean(kd.similarity.relational_kl(x, views.embeddings, temperature))
+            for x in (*rows["branches"], rows["features"])
+        )
+        return [np.mean(of_branches), of_features]
+
+    found = [logs["s2sd_distillation"], logs["s2sd_features"]]
+    assert found == pytest.approx(divergences(0.1), rel=1e-3)
+    for ours, at_1 in zip(found, divergences(1.0), strict=True):
+        assert ours != pytest.approx(at_1, rel=0.1)
+
+
 def test_every_branch_trains_a_criterion_of_its_own():
     distiller = kd.Distiller(student(), [kd.S2SD(dims=(8, 12))])
     distiller.compile(keras.optimizers.Adam(1e-2), kd.losses.ProxyAnchor(num_classes=6))
@@ -379,6 +403,16 @@ def test_widths_may_be_numbers_of_numpy(make):
 def test_refuses_a_layer_that_it_cannot_pool():
     with pytest.raises(ValueError, match=r"needs a feature map.*'pooled'.*\(None, 8\)"):
         kd.Distiller(student(), [kd.S2SD()], feature_layer="pooled")
+
+
+@pytest.mark.parametrize(
+    "shape", [(None, 3, 8), {"P3": (None, 4, 4, 8), "P4": (None, 2, 2, 8)}], ids=str
+)
+def test_refuses_a_layer_that_gives_neither_a_map_nor_rows(shape):
+    method = kd.S2SD(dims=(8,), pooling="avg")
+    message = r"one map \(batch, h, w, channels\) or rows.*layer='features'.* 8\)"
+    with pytest.raises(ValueError, match=message):
+        method.build({"output": (None, 4), "features": shape})
 
 
 @pytest.mark.parametrize(
