@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_distill.detection.targets import checked_targets
 from keras_distill.traced_once import build_optimizer
 
 
@@ -56,7 +57,7 @@ class Detector(keras.Model):
 
         Args:
             targets: Dictionary of `"boxes"`, `"labels"` and `"mask"`, see
-                `data.box_batches`.
+                `data.box_batches`, as `checked_targets` gives them.
             outputs: What the network makes of the images.
 
         Returns:
@@ -81,7 +82,8 @@ class Detector(keras.Model):
         `sample_weight` is `(batch,)`, of images.
 
         Raises:
-            ValueError: If the targets lack boxes, labels or mask.
+            ValueError: If the targets lack boxes, labels or mask, or a label is no
+                class, see `detection.targets.checked_targets`.
         """
         missing = {"boxes", "labels", "mask"} - set(y if isinstance(y, dict) else ())
         if missing:
@@ -90,8 +92,9 @@ class Detector(keras.Model):
                 f"data.box_batches yields it. Received: targets without "
                 f"{', '.join(sorted(missing))}"
             )
+        targets = checked_targets(y, self.image_shape, self.num_classes)
         total = sum(ops.cast(loss, "float32") for loss in self.losses)
-        for name, values in self.terms(y, y_pred).items():
+        for name, values in self.terms(targets, y_pred).items():
             if sample_weight is not None:
                 values *= ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
             value = ops.mean(values)
