@@ -49,6 +49,10 @@ class GlobalKnowledge(Method):
     let the first epochs be without, by `start_epoch`. Outside `fit` and its callbacks
     nothing is chosen and every term is 0.
 
+    Prototypes are seen in inference mode, the instances of a step in training mode:
+    batch normalisation shows them differently. The authors freeze it; that is
+    `trainable = False` of these layers of the student, before `compile`.
+
     With `instances="boxes"` both models put out feature pyramids and the data set
     yields a dictionary of targets with `"boxes"` `(batch, M, 4)`, x1 y1 x2 y2 in pixels
     of the student's input, and `"labels"` `(batch, M)`, negative in padding; a boolean

@@ -8,10 +8,11 @@ from keras import ops
 from keras_distill.methods.instances import clip_boxes, instances
 from keras_distill.methods.pyramid import (
     checked_strides,
+    have_other_cells,
     level_strides,
     refuse_other_levels,
 )
-from keras_distill.models.tap import layer_shape
+from keras_distill.models.tap import layer_shape, measured_shape
 
 KINDS = ("boxes", "images")
 # The one level of images that are instances themselves.
@@ -105,6 +106,12 @@ class InstanceMaps:
         else:
             own = layer_shape(student, self.student_layer)
             levels = level_strides(own, self.student_layer, self.given_strides)
+            common = [x for x in levels if isinstance(theirs, dict) and x in theirs]
+            if any(have_other_cells(own[level], theirs[level]) for level in common):
+                # So they say: keras_hub 0.32 says it wrongly of levels beyond P5 where
+                # images are not square. One look at an image is certain.
+                own = measured_shape(student, self.student_layer)
+                theirs = measured_shape(teacher, self.teacher_layer)
             refuse_other_levels(own, theirs, levels)
             dims = {level: theirs[level][-1] for level in levels}
         if self.teacher_dims is None and None not in dims.values():

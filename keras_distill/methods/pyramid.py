@@ -73,15 +73,19 @@ def refuse_other_levels(student, teacher, levels):
             f"{sorted(levels)}, teacher levels {there}"
         )
     for level in levels:
-        cells = [tuple(shapes[level][1:3]) for shapes in (student, teacher)]
-        if any(
-            None not in pair and pair[0] != pair[1] for pair in zip(*cells, strict=True)
-        ):
+        if have_other_cells(student[level], teacher[level]):
             raise ValueError(
                 "Teacher and student must see images of one size: a level has the same "
-                f"cells in both. Received: level={level!r}, student (h, w)={cells[0]}, "
-                f"teacher (h, w)={cells[1]}"
+                f"cells in both. Received: level={level!r}, "
+                f"student (h, w)={student[level][1:3]}, "
+                f"teacher (h, w)={teacher[level][1:3]}"
             )
+
+
+def have_other_cells(shape, other):
+    """Whether maps `(batch, h, w, channels)` are known to be of other sizes."""
+    pairs = zip(shape[1:3], other[1:3], strict=True)
+    return any(None not in pair and pair[0] != pair[1] for pair in pairs)
 
 
 def refuse_even(**sizes):

@@ -1,6 +1,7 @@
 """Read inner layers of a functional model in the same forward pass."""
 
 import keras
+import numpy as np
 
 OUTPUT = "output"
 
@@ -87,6 +88,26 @@ def layer_shape(model, path=None):
             f"Received: output_shape={shape}"
         )
     return shape
+
+
+def measured_shape(model, path):
+    """`layer_shape` of an inner layer, by what it makes of one image without anything.
+
+    Args:
+        model: As for `tap`.
+        path: There.
+
+    Returns:
+        As `layer_shape`, without the batch axis being open: it is 1. What `layer_shape`
+        says if the inputs of `model` have sides that may be any.
+    """
+    inputs = keras.tree.map_structure(lambda x: tuple(x.shape[1:]), model.input)
+    if None in keras.tree.flatten(inputs):
+        return layer_shape(model, path)
+    nothing = keras.tree.map_structure(
+        lambda x: np.zeros((1, *x.shape[1:]), x.dtype), model.input
+    )
+    return shapes_of(tap(model, [path])(nothing, training=False)[path])
 
 
 def shapes_of(outputs):

@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from keras_distill import models
+from keras_distill.models.tap import layer_shape, measured_shape
 
 
 def nested():
@@ -59,6 +60,30 @@ def test_a_layer_that_is_used_twice_gives_its_last_output():
     np.testing.assert_allclose(
         models.tap(net, ["twice"])(X)["twice"], dense(dense(X)), rtol=1e-6
     )
+
+
+class Misjudged(layers.Layer):
+    """Gives maps of other sizes than it says."""
+
+    def call(self, images):
+        return {"P3": images[:, ::8, ::8], "P4": images[:, ::16, ::16]}
+
+    def compute_output_spec(self, images):
+        return {
+            level: keras.KerasTensor((None, 4, 4, 3), "float32")
+            for level in ("P3", "P4")
+        }
+
+
+def test_a_look_at_an_image_tells_shapes_that_a_layer_misjudges():
+    images = keras.Input((32, 48, 3))
+    maps = Misjudged(name="maps")(images)
+    net = keras.Model(images, layers.Flatten()(maps["P3"]))
+    assert layer_shape(net, "maps")["P4"] == (None, 4, 4, 3)
+    assert measured_shape(net, "maps") == {"P3": (1, 4, 6, 3), "P4": (1, 2, 3, 3)}
+    images = keras.Input((None, None, 3))
+    any_size = keras.Model(images, layers.Conv2D(2, 1, name="maps")(images))
+    assert measured_shape(any_size, "maps") == (None, None, None, 2)
 
 
 def test_says_which_layers_there_are():
