@@ -115,13 +115,15 @@ def test_what_the_authors_release_computes_is_the_step_without_the_global_loss(
     assert float(loss) == pytest.approx(released, rel=1e-4)
 
 
-def test_without_weights_every_instance_counts_alike(reference):
+@pytest.mark.parametrize("temperature", [2.0, 3.0])
+def test_without_weights_every_instance_counts_alike(reference, temperature):
     r = reference("gk_rdm_a")
-    plain, _, _ = step(r, global_weight=0.0, weighted=False)
+    options = {"global_weight": 0.0, "weighted": False, "temperature": temperature}
+    plain, _, _ = step(r, **options)
     assert set(plain) == {"foreground", "background", "soft_labels"}
-    (p, q) = (np.exp(r[f"{s}_logits"] / 2) for s in ("teacher", "student"))
+    (p, q) = (np.exp(r[f"{s}_logits"] / temperature) for s in ("teacher", "student"))
     p, q = (x / x.sum(1, keepdims=True) for x in (p, q))
-    expected = 4 * np.mean(p * np.log(p / q))
+    expected = temperature**2 * np.mean(p * np.log(p / q))
     assert float(plain["soft_labels"].mean()) == pytest.approx(expected, rel=1e-4)
 
 

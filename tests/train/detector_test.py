@@ -1,5 +1,6 @@
 """The program: what a run leaves, what it refuses, and that it goes on."""
 
+import argparse
 import csv
 import json
 import subprocess
@@ -11,6 +12,7 @@ from PIL import Image
 
 import keras_distill as kd
 from tests.conftest import ROOT
+from tests.models import tiny_detectors
 from tests.models.tiny_detectors import pictures
 from train import detector, evaluate
 
@@ -201,3 +203,33 @@ def test_a_teacher_teaches_a_student_that_begins_trained(
     (refresh,) = Refresh.made
     looks = [[images.numpy() for images, _ in refresh.data] for _ in range(2)]
     np.testing.assert_array_equal(*looks)
+
+
+@pytest.mark.parametrize(
+    "kind, rule, labels",
+    [("retinanet", "sum", "class_logits"), ("faster_rcnn", "mean", "classify")],
+)
+def test_global_knowledge_is_told_of_which_kind_the_detectors_are(kind, rule, labels):
+    """The authors' rules of one stage and of two, on images of another size."""
+    made = getattr(tiny_detectors, kind)
+    args = argparse.Namespace(
+        detector=kind,
+        method="global_knowledge",
+        method_options=["prototypes=2", "background_weight=0.5"],
+    )
+    distiller, options = detector._model(args, made(), made())
+    (method,) = distiller.methods
+    assert method.level_reduction == options["level_reduction"] == rule
+    assert options["soft_labels"] == labels
+    assert method.level_base == pytest.approx(56 * 64 / 800)  # 64 pixels high
+    assert method.num_classes == 2 and method.prototypes == 2
+    distiller.compile("sgd", run_eagerly=True)
+    boxes = pictures(8, seed=1)
+    (refresh,) = detector._refreshes(
+        argparse.Namespace(batch_size=8, seed=0), distiller, boxes
+    )
+    batches = kd.data.box_batches(boxes, 8)
+    history = distiller.fit(batches, verbose=0, callbacks=[refresh]).history
+    terms = ("global", "foreground", "background", "soft_labels")
+    assert all(history[f"global_knowledge_{term}"][0] > 0 for term in terms)
+    assert np.isfinite(list(history.values())).all()
