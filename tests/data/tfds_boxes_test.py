@@ -4,11 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from keras_distill.data import load_boxes
 from tests.data.box_folders import IMAGES, NAMES, SIZE
 
-tfds = pytest.importorskip("tensorflow_datasets")
 TFDS_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 

@@ -2,10 +2,9 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from keras_distill import data
-
-tfds = pytest.importorskip("tensorflow_datasets")
 
 
 def picture(number):

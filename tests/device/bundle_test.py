@@ -202,14 +202,14 @@ def test_the_float_network_can_be_chosen(bundle):
     assert not np.allclose(bundle.embed(images[:9]), expected, atol=1e-4)
 
 
-def test_works_from_another_place(copy, bundle):
+@pytest.mark.parametrize("searcher", device.SEARCHERS)
+def test_works_from_another_place(copy, bundle, searcher):
+    if searcher == "scann":
+        pytest.importorskip("scann", reason="ScaNN is not installed here")
     images, _ = tiny_embedder.images()
     moved = copy.rename(copy.with_name("moved"))
-    for searcher in device.SEARCHERS:
-        if searcher == "scann":
-            pytest.importorskip("scann", reason="ScaNN is not installed here")
-        found = device.open_bundle(moved).search(images[:4], 5, searcher)
-        assert found[0] == bundle.search(images[:4], 5, "numpy")[0]
+    found = device.open_bundle(moved).search(images[:4], 5, searcher)
+    assert found[0] == bundle.search(images[:4], 5, "numpy")[0]
 
 
 def test_the_golden_images_come_out_as_they_went_in(bundle):

@@ -3,13 +3,7 @@ import pytest
 
 from keras_distill.device.scann_folder import ScannFolder
 from keras_distill.retrieval import build_index, exact_search
-from keras_distill.retrieval.scann_index import (
-    REORDERED,
-    SHARES,
-    index_kind,
-    index_recall,
-    unit_rows,
-)
+from keras_distill.retrieval.scann_index import REORDERED, SHARES, index_recall
 
 rng = np.random.default_rng(0)
 
@@ -143,28 +137,3 @@ def test_one_row_is_an_index_too(tmp_path):
     rows = unit(1)
     scores, indices = build_index(rows, tmp_path).search(rows, 1)
     assert indices.tolist() == [[0]] and scores[0, 0] == pytest.approx(1)
-
-
-def test_large_catalogues_get_a_tree():
-    assert index_kind(19_999) == "brute_force" and index_kind(20_000) == "tree"
-    assert index_kind(20_000, "brute_force") == "brute_force"
-
-
-def test_refuses_and_says_what_it_got(tmp_path):
-    with pytest.raises(ValueError, match="'brute_force', 'tree' or None.*kind='ah'"):
-        build_index(unit(9), tmp_path, "ah")
-    for recall in (0, 1.01):
-        with pytest.raises(ValueError, match=rf"\(0, 1\].*recall={recall}"):
-            build_index(unit(9), tmp_path, recall=recall)
-    with pytest.raises(ValueError, match=r"at least 256.*shape=\(9, 16\)"):
-        build_index(unit(9), tmp_path, "tree")
-    rows = unit(9)
-    rows[4] *= 2
-    with pytest.raises(ValueError, match="row 4 of length 2.0000"):
-        build_index(rows, tmp_path)
-    rows[4, 0] = np.nan
-    with pytest.raises(ValueError, match="row 4 of length nan"):
-        build_index(rows, tmp_path)
-    with pytest.raises(ValueError, match=r"shape=\(0, 16\)"):
-        unit_rows(rows[:0])
-    assert not list(tmp_path.iterdir())

@@ -6,7 +6,6 @@ from train import search_benchmark
 
 
 def test_prints_both_times_their_ratio_and_that_they_agree(capsys):
-    pytest.importorskip("faiss")
     search_benchmark.main("--rows 700 --dim 16 --k 3 --repeats 1".split())
     out = capsys.readouterr().out
     assert re.search(r"exact_search +\d+\.\d\d +\d+\.\d\d", out)
