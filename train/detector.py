@@ -57,7 +57,9 @@ def train(args, arguments, resume):
     keras.utils.set_random_seed(args.seed)
     teacher = None if args.teacher is None else _loaded(args.teacher, args)
     start = None if args.start is None else _loaded(args.start, args)
-    boxes, evaluation = _data(args, teacher)
+    boxes, evaluation = _data(args)
+    _refuse_other_classes("--teacher", args.teacher, teacher, boxes)
+    _refuse_other_classes("--start", args.start, start, boxes)
     student = _student(args, start, boxes)
     beginning = None if start is None else teacher_fingerprint(start)
     model, options = _model(args, student, teacher)
@@ -108,7 +110,7 @@ def train(args, arguments, resume):
         raise SystemExit(130) from None
 
 
-def _data(args, teacher):
+def _data(args):
     """The images to train on and to evaluate on."""
     print(f"Reading {args.data}", flush=True)
     boxes, evaluation = kd.data.load_boxes(
@@ -116,28 +118,39 @@ def _data(args, teacher):
     )
     for role, some in {"training": boxes, "evaluation": evaluation}.items():
         print(f"{len(some):>8,} images, {some.box_count:,} boxes: {role}", flush=True)
-    if teacher is not None and teacher.num_classes != len(boxes.class_names):
-        raise ValueError(
-            f"The teacher must know the {len(boxes.class_names)} classes of the data. "
-            f"Received: --teacher {args.teacher}, of {teacher.num_classes} classes"
-        )
     return boxes, evaluation
+
+
+def _refuse_other_classes(flag, path, model, boxes):
+    """Raises ValueError unless a model knows the classes of the data, in their order.
+
+    A file alone does not say which classes it knows; a run does.
+    """
+    if model is None:
+        return
+    names, known = list(boxes.class_names), model.num_classes
+    if (pathlib.Path(path) / "recipe.json").is_file():
+        known = run_folder.read(path)["data"]["class_names"]
+    if known not in (names, len(names)):
+        raise ValueError(
+            f"The model must know the {len(names)} classes of the data, "
+            f"{', '.join(names)}. Received: {flag} {path}, which knows {known}"
+        )
 
 
 def _student(args, start, boxes):
     """The detector that is trained: fresh, or as another run left it."""
     from train import detector_sizes
 
-    classes = len(boxes.class_names)
+    shape = boxes.image_shape
     if start is None:
         return detector_sizes.build(
-            args.detector, args.role, boxes.image_shape, classes, args.seed
+            args.detector, args.role, shape, len(boxes.class_names), args.seed
         )
-    if (start.num_classes, start.image_shape) != (classes, boxes.image_shape):
+    if start.image_shape != shape:
         raise ValueError(
-            f"What a run starts with must be of the data: {classes} classes, images of "
-            f"{boxes.image_shape}. Received: --start {args.start}, of "
-            f"{start.num_classes} classes, {start.image_shape}"
+            f"What a run starts with must take images of {shape}, as --image-size "
+            f"says. Received: --start {args.start}, which takes {start.image_shape}"
         )
     return start
 

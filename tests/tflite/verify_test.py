@@ -195,6 +195,16 @@ def test_signature__names_types_and_sizes(images):
     )
 
 
+def test_signature__pixels_of_another_type(images):
+    """int8 pixels are what phones and browsers have not and refuse."""
+    from ai_edge_litert.schema_py_generated import TensorType
+
+    parsed = parse(tiny_embedder.converted())
+    (graph,) = parsed.subgraphs
+    graph.tensors[graph.inputs[0]].type = TensorType.INT8
+    refused("signature", "'UINT8'.*Received.*'INT8'", serialize(parsed), images)
+
+
 def test_hybrid__float_data_and_weights_of_several_scales(images):
     model = quantized(tiny_embedder.converted(), [], FULLY_CONNECTED="CHANNELWISE")
     refused("hybrid", "must have one scale.*16 scales", model, images, "int8")

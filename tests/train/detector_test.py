@@ -169,6 +169,39 @@ def test_what_is_not_there_is_refused(run, folder, tmp_path):
     )
 
 
+@pytest.mark.parametrize("flag", ["--teacher", "--start"])
+@pytest.mark.parametrize("form", ["run", "file"])
+def test_a_model_of_other_classes_is_refused(run, folder, tmp_path, flag, form):
+    """They could be told from their order alone: a run says which they are."""
+    content = json.loads((folder / "annotations.json").read_text())
+    for image in content["images"]:
+        image["file"] = str(folder / image["file"])
+    known, path = r"\['square', 'bar'\]", run[0]
+    content["classes"] = ["bar", "square"]
+    if form == "file":
+        known, path = "2", run[0] / "student.keras"
+        content["classes"] = ["square", "bar", "ring"]
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    names = ", ".join(content["classes"])
+    with pytest.warns(UserWarning, match="left out"):
+        refuse(
+            [flag, str(path)],
+            tmp_path,
+            tmp_path / "out",
+            f"classes of the data, {names}. Received: {flag} .*, which knows {known}",
+        )
+
+
+def test_a_model_of_images_of_another_size_is_refused(run, folder, tmp_path):
+    for flag, message in [
+        ("--start", r"images of \(64, 64, 3\).*which takes \(64, 96, 3\)"),
+        ("--teacher", "must see images of one size"),
+    ]:
+        arguments = [flag, str(run[0]), "--image-size", "64", "64"]
+        with pytest.warns(UserWarning, match="left out"):
+            refuse(arguments, folder, tmp_path / "out", message)
+
+
 class Refresh(kd.callbacks.PrototypeRefresh):
     """Can be found again."""
 
@@ -228,6 +261,11 @@ def test_global_knowledge_is_told_of_which_kind_the_detectors_are(kind, rule, la
     (refresh,) = detector._refreshes(
         argparse.Namespace(batch_size=8, seed=0), distiller, boxes
     )
+    # Prototypes are of the images as they are, without augmentation.
+    ((looked_at, _),) = refresh.data.as_numpy_iterator()
+    pixels = boxes.images.read(range(8)).astype("float32")
+    sums = [np.sort(images.sum(axis=(1, 2, 3))) for images in (looked_at, pixels)]
+    np.testing.assert_array_equal(*sums)
     batches = kd.data.box_batches(boxes, 8)
     history = distiller.fit(batches, verbose=0, callbacks=[refresh]).history
     terms = ("global", "foreground", "background", "soft_labels")
