@@ -1,14 +1,19 @@
-"""Every option of global knowledge reaches what it is an option of."""
+"""Every option of global knowledge and its terms reaches what it is an option of."""
 
 import numpy as np
 import pytest
 
+from keras_distill import methods
 from keras_distill.methods.prototypes import select_prototypes
-from tests.methods.tiny_knowledge import compiled, knowledge
+from tests.methods.tiny_knowledge import PYRAMIDS, compiled, knowledge
 from tests.tiny_detector import STRIDES, scenes
 
 EXAMPLES = []
 rng = np.random.default_rng(0)
+
+
+def imitation(**kwargs):
+    return methods.PyramidImitation(**PYRAMIDS, **kwargs)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +57,9 @@ def test_weights_of_instances_that_models_see_the_other_way_round(clip, expected
     np.testing.assert_array_equal(np.sign(foreground.sum()), np.sign(expected))
 
 
+@pytest.mark.parametrize("made", [knowledge, imitation])
 @pytest.mark.parametrize("size", [1, 3])
-def test_adapters_have_the_kernels_that_are_asked_for(size):
-    method = compiled(knowledge(adapter_size=size)).methods[0]
+def test_adapters_have_the_kernels_that_are_asked_for(made, size):
+    method = compiled(made(adapter_size=size)).methods[0]
     kernels = [adapter.kernel.shape for adapter in method.adapters.values()]
     assert kernels == [(size, size, 4, 6)] * 2
