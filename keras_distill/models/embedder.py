@@ -17,6 +17,10 @@ def embedder(backbone, image_shape, dim, weights=None, name=None):
     * `pooled`: its average over the cells, `(batch, channels)`;
     * `embedding`: the output, `(batch, dim)` rows of length one, float32.
 
+    Batch normalisation trains as always. The figures published for ImageNet weights
+    (Roth et al., ICML 2020, and what builds on it) were made with its averages kept as
+    they were, and scale and offset trained alone.
+
     Args:
         backbone: `"conv4"`; `"conv4_16"`, the same with 16 channels instead of 64, or
             with any other number; `"separable"`; or the name of any function of
