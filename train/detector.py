@@ -12,7 +12,7 @@ import sys
 
 import keras_distill as kd
 from keras_distill import atomic, command_line
-from train import detection_table, methods, optimization, run_folder, saved_model
+from train import detection_table, optimization, run_folder
 from train.detector_sizes import HEADS, PYRAMIDS
 
 # What a run is unless flags say otherwise.
@@ -52,17 +52,18 @@ def train(args, arguments, resume):
     import keras
 
     from keras_distill.data.teacher_fingerprint import teacher_fingerprint
+    from train.detecting import models
     from train.progress import Record
 
     keras.utils.set_random_seed(args.seed)
-    teacher = None if args.teacher is None else _loaded(args.teacher, args)
-    start = None if args.start is None else _loaded(args.start, args)
+    teacher = None if args.teacher is None else models.load(args.teacher, args)
+    start = None if args.start is None else models.load(args.start, args)
     boxes, evaluation = _data(args)
-    _refuse_other_classes("--teacher", args.teacher, teacher, boxes)
-    _refuse_other_classes("--start", args.start, start, boxes)
-    student = _student(args, start, boxes)
+    models.refuse_other_classes("--teacher", args.teacher, teacher, boxes)
+    models.refuse_other_classes("--start", args.start, start, boxes)
+    student = models.make_student(args, start, boxes)
     beginning = None if start is None else teacher_fingerprint(start)
-    model, options = _model(args, student, teacher)
+    model, options = models.make_model(args, student, teacher)
     record = Record(args.out, None, resume)
     batches = kd.data.box_batches(
         boxes,
@@ -99,7 +100,7 @@ def train(args, arguments, resume):
         run_folder.begin(args.out, arguments, data, resolved)
     an_epoch = steps * args.batch_size
     try:
-        refreshes = _refreshes(args, model, boxes)
+        refreshes = models.refreshes(args, model, boxes)
         _fit(args, model, batches, evaluation, record, an_epoch, refreshes)
         _finish(args.out, student, boxes, evaluation, record, an_epoch)
     except KeyboardInterrupt:
@@ -119,99 +120,6 @@ def _data(args):
     for role, some in {"training": boxes, "evaluation": evaluation}.items():
         print(f"{len(some):>8,} images, {some.box_count:,} boxes: {role}", flush=True)
     return boxes, evaluation
-
-
-def _refuse_other_classes(flag, path, model, boxes):
-    """Raises ValueError unless a model knows the classes of the data, in their order.
-
-    A file alone does not say which classes it knows; a run does.
-    """
-    if model is None:
-        return
-    names, known = list(boxes.class_names), model.num_classes
-    if (pathlib.Path(path) / "recipe.json").is_file():
-        known = run_folder.read(path)["data"]["class_names"]
-    if known not in (names, len(names)):
-        raise ValueError(
-            f"The model must know the {len(names)} classes of the data, "
-            f"{', '.join(names)}. Received: {flag} {path}, which knows {known}"
-        )
-
-
-def _student(args, start, boxes):
-    """The detector that is trained: fresh, or as another run left it."""
-    from train import detector_sizes
-
-    shape = boxes.image_shape
-    if start is None:
-        return detector_sizes.build(
-            args.detector, args.role, shape, len(boxes.class_names), args.seed
-        )
-    if start.image_shape != shape:
-        raise ValueError(
-            f"What a run starts with must take images of {shape}, as --image-size "
-            f"says. Received: --start {args.start}, which takes {start.image_shape}"
-        )
-    return start
-
-
-def _loaded(path, args):
-    """A detector of the asked kind, from a run or a file."""
-    from train.detector_sizes import CLASSES
-
-    model = saved_model.load(path)
-    if not isinstance(model, getattr(kd.models, CLASSES[args.detector])):
-        raise ValueError(
-            f"The model must be a {CLASSES[args.detector]}, as --detector says. "
-            f"Received: {path}, a {type(model).__name__}"
-        )
-    return model
-
-
-def _model(args, student, teacher):
-    """What `fit` trains, and the options of its method."""
-    options = methods.options(args.method_options)
-    if teacher is None:
-        return student, None
-    if args.method == "global_knowledge":
-        options = {**_global_knowledge(args, student, teacher), **options}
-    terms = methods.make(args.method, options, teacher=True)
-    distiller = kd.Distiller(student, methods=terms, teacher=teacher)
-    return distiller, methods.with_defaults(args.method, options)
-
-
-def _global_knowledge(args, student, teacher):
-    """What the method has to be told of these detectors."""
-    one_stage = args.detector == "retinanet"
-    return {
-        "num_classes": student.num_classes,
-        "instances": "boxes",
-        "student_layer": student.pyramid.name,
-        "teacher_layer": teacher.pyramid.name,
-        "soft_labels": "class_logits" if one_stage else "classify",
-        # The authors' rules: of one stage and of two; and of images of 800 pixels.
-        "level_reduction": "sum" if one_stage else "mean",
-        "level_base": 56.0 * min(student.image_shape[:2]) / 800,
-    }
-
-
-def _refreshes(args, model, boxes):
-    """Callbacks that choose prototypes from images as they are.
-
-    From the training data they would be chosen of other augmentations each time, with
-    the teacher asked anew; and each look is an iteration, which moves the epochs of
-    `box_batches` on: a resumed run would meet others than one that was not stopped.
-    """
-    return [
-        kd.callbacks.PrototypeRefresh(
-            method,
-            kd.data.box_batches(
-                boxes, args.batch_size, seed=args.seed, reshuffle=False
-            ),
-        )
-        for method in getattr(model, "methods", ())
-        if isinstance(method, kd.methods.GlobalKnowledge)
-    ]
 
 
 def _fit(args, model, batches, evaluation, record, an_epoch, refreshes):

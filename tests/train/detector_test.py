@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 from tests.models import tiny_detectors
 from tests.models.tiny_detectors import pictures
 from train import detector, evaluate
+from train.detecting import models
 
 SHORT = ["--image-size", "64", "96", "--epochs", "3", "--batch-size", "4"]
 SHORT += ["--role", "student", "--measure-every", "2"]
@@ -250,7 +251,7 @@ def test_global_knowledge_is_told_of_which_kind_the_detectors_are(kind, rule, la
         method="global_knowledge",
         method_options=["prototypes=2", "background_weight=0.5"],
     )
-    distiller, options = detector._model(args, made(), made())
+    distiller, options = models.make_model(args, made(), made())
     (method,) = distiller.methods
     assert method.level_reduction == options["level_reduction"] == rule
     assert options["soft_labels"] == labels
@@ -258,7 +259,7 @@ def test_global_knowledge_is_told_of_which_kind_the_detectors_are(kind, rule, la
     assert method.num_classes == 2 and method.prototypes == 2
     distiller.compile("sgd", run_eagerly=True)
     boxes = pictures(8, seed=1)
-    (refresh,) = detector._refreshes(
+    (refresh,) = models.refreshes(
         argparse.Namespace(batch_size=8, seed=0), distiller, boxes
     )
     # Prototypes are of the images as they are, without augmentation.

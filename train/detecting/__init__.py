@@ -1,1 +1,1 @@
-"""Comparisons of ways to train a detector."""
+"""Parts of the programs that train detectors and compare ways to do it."""
