@@ -1,9 +1,10 @@
 """Some classes train, the others evaluate: retrieval is measured on unseen classes."""
 
-import fnmatch
 import hashlib
 
 import numpy as np
+
+from keras_distill.class_globs import matching
 
 SHARE = 0.2  # of the classes evaluate, where nobody says which
 
@@ -31,7 +32,7 @@ def class_split(images, eval_classes=None):
         chosen = _by_hash(images)
     else:
         globs = [eval_classes] if isinstance(eval_classes, str) else list(eval_classes)
-        chosen = matching(images, globs, "eval_classes")
+        chosen = matching(names, globs, "eval_classes")
         if len(chosen) == len(names):
             raise ValueError(
                 f"`eval_classes` must leave classes of {images.name!r} to train on. "
@@ -46,32 +47,6 @@ def class_split(images, eval_classes=None):
     check_pairs(train, "train")
     check_pairs(evaluation, "evaluate")
     return train, evaluation
-
-
-def matching(images, globs, argument):
-    """The classes of an `ImageSet` that globs match.
-
-    Args:
-        images: `ImageSet`.
-        globs: List of globs over class names, `*` matching `/` too.
-        argument: What an error calls them.
-
-    Returns:
-        Set of class names.
-
-    Raises:
-        ValueError: If a glob matches no class.
-    """
-    chosen, names = set(), images.class_names
-    for glob in globs:
-        matched = {name for name in names if fnmatch.fnmatchcase(name, glob)}
-        if not matched:
-            raise ValueError(
-                f"Each glob of `{argument}` must match a class of "
-                f"{images.name!r}, such as {_some(names)}. Received: glob={glob!r}"
-            )
-        chosen |= matched
-    return chosen
 
 
 def check_pairs(images, use):

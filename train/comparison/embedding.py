@@ -1,7 +1,8 @@
 """Retrieval among classes that were never seen: the task of embedders."""
 
 import keras_distill as kd
-from keras_distill.data.class_split import check_pairs, matching
+from keras_distill.class_globs import matching
+from keras_distill.data.class_split import check_pairs
 from train.comparison import specification
 from train.comparison.measure import Measure
 from train.comparison.task import Task
@@ -24,7 +25,8 @@ class Embedding(Task):
     ):
         training, measured = kd.data.load(path, image_size, eval_classes)
         if training_classes is not None:
-            kept = matching(training, training_classes, "training_classes")
+            names = training.class_names
+            kept = matching(names, training_classes, "training_classes")
         if validation_classes is not None:
             del measured
             training, measured = kd.data.class_split(training, validation_classes)

@@ -1,9 +1,10 @@
 """Which classes teach the scorer, and which are met for the first time."""
 
-import fnmatch
 import typing
 
 import numpy as np
+
+from keras_distill.class_globs import matching
 
 
 class Fold(typing.NamedTuple):
@@ -65,11 +66,13 @@ def _halves(names, seed, number):
 
 
 def _named(names, proxy_globs, eval_globs):
-    proxy, unseen = _matched(names, proxy_globs), _matched(names, eval_globs)
-    if proxy is None:
-        proxy = set(names) - unseen
-    if unseen is None:
-        unseen = set(names) - proxy
+    everything = set(names)
+    unseen = None if eval_globs is None else matching(names, eval_globs, "eval_classes")
+    if proxy_globs is None:
+        proxy = everything - unseen
+    else:
+        proxy = matching(names, proxy_globs, "proxy_classes")
+        unseen = everything - proxy if unseen is None else unseen
     both = sorted(proxy & unseen)
     if both:
         raise ValueError(
@@ -77,18 +80,3 @@ def _named(names, proxy_globs, eval_globs):
             f"Received: {len(both)} on both sides, such as {both[0]!r}"
         )
     return tuple(sorted(proxy)), tuple(sorted(unseen))
-
-
-def _matched(names, globs):
-    if globs is None:
-        return None
-    found = set()
-    for glob in globs:
-        matched = {name for name in names if fnmatch.fnmatchcase(name, glob)}
-        if not matched:
-            raise ValueError(
-                f"Each glob must match a class, such as {sorted(names)[0]!r}. "
-                f"Received: glob={glob!r}"
-            )
-        found |= matched
-    return found
