@@ -144,6 +144,10 @@ class Method(keras.layers.Layer):
         """
         self.built = True
 
+    def build_from_config(self, config):
+        """Builds as before saving: JSON knows lists alone, and `build` gets tuples."""
+        super().build_from_config(_with_tuples(config))
+
     def take_criterion(self, criterion):
         """Receives the loss given to `compile`, before the first step.
 
@@ -219,3 +223,12 @@ class Method(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), **self._coefficients}
+
+
+def _with_tuples(value):
+    """A structure whose lists of sizes, those of shapes, are tuples again."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(part) for name, part in value.items()}
+    if isinstance(value, list) and all(isinstance(n, int | None) for n in value):
+        return tuple(value)
+    return value
