@@ -30,6 +30,16 @@ def test_a_loaded_distiller_trains_on_where_it_was(tmp_path):
     same(values(distiller), values(loaded))
 
 
+def test_branches_of_a_feature_map_are_loaded_too(tmp_path):
+    net = kd.models.embedder("conv4_4", (16, 16, 1), 3)
+    images = np.random.default_rng(0).uniform(0, 255, (8, 16, 16, 1)).astype("float32")
+    distiller = kd.Distiller(net, [kd.S2SD((4,), pooling="avg+max")])
+    distiller.compile("adam", loss=kd.losses.MultiSimilarity())
+    distiller.fit(images, np.arange(8) % 2, verbose=0)
+    distiller.save(tmp_path / "d.keras")
+    same(values(distiller), values(keras.models.load_model(tmp_path / "d.keras")))
+
+
 def test_an_interrupted_run_resumes_from_a_backup_without_a_first_call(tmp_path):
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
