@@ -11,8 +11,6 @@ from keras_distill.group_pooling import (
 )
 from keras_distill.methods import ddl
 
-EXAMPLES = []
-
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}  # values
 NEAR = {"rtol": 1e-4, "atol": 1e-6}  # gradients
 

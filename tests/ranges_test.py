@@ -5,8 +5,6 @@ import pytest
 
 from keras_distill import methods, ranges
 
-EXAMPLES = []
-
 
 @pytest.mark.parametrize("check", [ranges.not_negative, ranges.positive])
 @pytest.mark.parametrize("value", [None, "1", [1.0], 1j])

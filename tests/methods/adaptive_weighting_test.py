@@ -9,8 +9,6 @@ from keras_distill.methods.adaptive_weighting import adaptive_weight, adaptive_w
 from keras_distill.methods.rkd_distance import rkd_distance
 from tests.methods.pad_cases import close_gradient
 
-EXAMPLES = []
-
 
 def weighed(file, distance):
     """Mean loss of the file's log-variances, with the tape that saw it."""

@@ -8,8 +8,6 @@ from keras import ops
 from keras_distill import methods
 from keras_distill.methods.batch_diffusion import batch_diffusion, diffusion_kl
 
-EXAMPLES = []
-
 
 def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)

@@ -6,8 +6,6 @@ import pytest
 from keras_distill.methods import ddl
 from keras_distill.methods.discriminability import discriminability
 
-EXAMPLES = []
-
 rng = np.random.default_rng(0)
 LABELS = np.repeat([7, 2, 9, 4], [5, 3, 6, 2])
 FEATURES = rng.normal(size=(4, 6))[np.unique(LABELS, return_inverse=True)[1]]

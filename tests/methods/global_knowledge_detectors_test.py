@@ -8,7 +8,6 @@ import keras_distill as kd
 from keras_distill.callbacks import PrototypeRefresh
 from tests.models.tiny_detectors import SHAPE, images, pictures, retinanet, targets
 
-EXAMPLES = []
 BOXES = pictures(8, seed=1)
 
 

@@ -10,8 +10,6 @@ import keras_distill as kd
 from tests.methods.tiny_knowledge import cosine
 from tests.two_replicas import same_update
 
-EXAMPLES = []
-
 
 def net(dim=4, classes=3, name="student"):
     images = keras.Input((6, 6, 1))

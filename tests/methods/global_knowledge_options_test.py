@@ -8,7 +8,6 @@ from keras_distill.methods.prototypes import select_prototypes
 from tests.methods.tiny_knowledge import PYRAMIDS, compiled, knowledge
 from tests.tiny_detector import STRIDES, scenes
 
-EXAMPLES = []
 rng = np.random.default_rng(0)
 
 

@@ -9,8 +9,6 @@ import keras_distill as kd
 from tests.methods.tiny_knowledge import SMALL, compiled, knowledge
 from tests.tiny_detector import STRIDES, TinyDetector
 
-EXAMPLES = []
-
 
 @pytest.mark.parametrize(
     "change, message",

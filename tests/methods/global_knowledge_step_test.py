@@ -7,8 +7,6 @@ import tensorflow as tf
 import keras_distill as kd
 from keras_distill.methods import Batch, Views
 
-EXAMPLES = []
-
 
 def step(r, level_reduction="sum", **kwargs):
     """The method's terms of the authors' inputs, and their gradients."""

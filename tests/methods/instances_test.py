@@ -12,7 +12,6 @@ from keras_distill.methods.instances import (
     instances,
 )
 
-EXAMPLES = []
 rng = np.random.default_rng(0)
 MAP = rng.normal(size=(6, 8, 3)).astype("f4")
 

@@ -6,8 +6,6 @@ import pytest
 import keras_distill as kd
 from tests.methods.obd_sd_cases import DATA, compiled, identical, student, values
 
-EXAMPLES = []
-
 
 def test_copy_and_ramp_are_saved_with_the_distiller(tmp_path):
     distiller = compiled(student(), [kd.OBDSD()])

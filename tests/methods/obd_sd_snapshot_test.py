@@ -14,8 +14,6 @@ from tests.methods.obd_sd_cases import (
     student,
 )
 
-EXAMPLES = []
-
 
 def test_the_copy_is_frozen_and_told_apart_from_the_student():
     method = kd.OBDSD()

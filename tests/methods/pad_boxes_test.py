@@ -12,7 +12,6 @@ import keras_distill as kd
 from keras_distill import methods
 from tests.methods.pad_cases import Boxes, batch_of, on_boxes, total
 
-EXAMPLES = []
 rng = np.random.default_rng(0)
 
 

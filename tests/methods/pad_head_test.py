@@ -22,7 +22,6 @@ from tests.methods.pad_cases import (
     total,
 )
 
-EXAMPLES = []
 rng = np.random.default_rng(0)
 
 

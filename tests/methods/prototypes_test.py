@@ -6,7 +6,6 @@ import pytest
 from keras_distill.methods.global_knowledge import select_prototypes
 from keras_distill.methods.prototypes import dense, density, pursue
 
-EXAMPLES = []
 CASES = ["gk_pgm_a", "gk_pgm_c"]
 rng = np.random.default_rng(0)
 

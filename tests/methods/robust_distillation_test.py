@@ -11,7 +11,6 @@ from keras_distill.methods.instances import (
     pool_instances,
 )
 
-EXAMPLES = []
 LEVELS = range(3)
 rng = np.random.default_rng(0)
 

@@ -11,8 +11,6 @@ from keras_distill import methods
 from keras_distill.models.tap import tap
 from tests.two_replicas import same_update
 
-EXAMPLES = []
-
 rng = np.random.default_rng(0)
 IMAGES = rng.uniform(0, 255, (12, 8, 8, 1)).astype("f4")
 DATA = tf.data.Dataset.from_tensor_slices(IMAGES).batch(12)  # of unknown batch size

@@ -9,8 +9,6 @@ from keras_distill.methods.uncertainty_figures import (
     rank_correlation,
 )
 
-EXAMPLES = []
-
 rng = np.random.default_rng(0)
 
 
