@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+import keras_distill as kd
 from tests.conftest import ROOT
 from tests.train.tiny_comparison import classifiers, tiny
 from train.comparison import plan, recipe, specification
@@ -53,6 +54,8 @@ def test_the_recipes_of_the_project_are_valid(path):
             "`optimizer.learning_rate` must be a number, positive.*=0",
         ),
         ({"augment": "much"}, "`augment` must be an object of options.*'much'"),
+        ({"augment": []}, "`augment` must be.*a list of one or more.*augment=\\[\\]"),
+        ({"augment": [{}, 3]}, r"`augment\[1\]` must be an object.*=3"),
         ({"seeds": [1, 1]}, r"list of different integers.*\[1, 1\]"),
         ({"seeds": [-1]}, "`seeds` must be an integer, 0 or more.*-1"),
         ({"baseline": "plain"}, "one of the methods: none, DSD.*'plain'"),
@@ -193,6 +196,18 @@ def test_settings_hold_what_the_recipe_left_at_its_default():
     assert found["loss"]["alpha"] == 2.0
     assert found["augment"]["fill_mode"] == "nearest"
     assert json.loads(json.dumps(found)) == found
+
+
+def test_images_may_be_varied_by_several_layers_in_order():
+    augment = [{"shift": 0.2}, {"class": "RandomDegradation", "share": 0.3}]
+    found = settings(augment=augment)["augment"]
+    assert [layer["class"] for layer in found] == ["RandomAffine", "RandomDegradation"]
+    assert (found[0]["shift"], found[1]["share"]) == (0.2, 0.3)
+    assert found[0]["fill_mode"] == "nearest" and found[1]["more"] == 0.2
+    affine, degradation = specification.make_augment(found)
+    assert isinstance(affine, kd.layers.RandomAffine) and affine.shift == 0.2
+    assert isinstance(degradation, kd.layers.RandomDegradation)
+    assert degradation.share == 0.3
 
 
 def test_a_method_may_have_a_loss_a_budget_and_a_rate_of_its_own():

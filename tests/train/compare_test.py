@@ -217,6 +217,7 @@ def test_a_mistaken_flag_is_named(pictures, tmp_path, flags, message):
         ({"loss": "tripplet"}, "Unknown loss.*'tripplet'"),
         ({"loss_options": {"alfa": 1}}, "alpha.*Received: alfa"),
         ({"augment": {"shifts": 1}}, "RandomAffine.*Received: shifts"),
+        ({"augment": {"class": "Blur"}}, "RandomDegradation.*Received: class='Blur'"),
     ],
 )
 def test_what_cannot_be_trained_is_said_before_any_run(

@@ -28,7 +28,8 @@ class Recipe:
         budget: `{"steps": n}` or `{"epochs": n}`.
         batch: `{"classes", "per_class"}`.
         optimizer: `{"learning_rate", "weight_decay"}`.
-        augment: Arguments of `layers.RandomAffine`, or `None`.
+        augment: Arguments of a layer that varies images, of `layers.RandomAffine`
+            where they name no `class`; a list of such, applied in order; or `None`.
         seeds: List of different integers >= 0.
         baseline: The method that the others are compared with.
         methods: From a name to a dictionary: `methods`, the list of what a
@@ -65,7 +66,7 @@ class Recipe:
     budget: dict
     batch: dict
     optimizer: dict
-    augment: dict | None
+    augment: dict | list | None
     seeds: list
     baseline: str
     methods: dict
@@ -321,4 +322,11 @@ def _batch(raw):
 
 
 def _augment(raw):
+    if isinstance(raw, list):
+        if not raw:
+            raise ValueError(
+                "`augment` must be an object of options, a list of one or more of "
+                "them, or null. Received: augment=[]"
+            )
+        return [fields.options(one, f"augment[{n}]") for n, one in enumerate(raw)]
     return None if raw is None else fields.options(raw, "augment")

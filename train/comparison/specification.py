@@ -11,7 +11,8 @@ import json
 import keras_distill as kd
 from train import methods
 
-AUGMENT = "RandomAffine"
+# The layers of `keras_distill.layers` that vary images; the first where none is named.
+AUGMENT = ("RandomAffine", "RandomDegradation", "RandomElastic", "RandomStrokeWidth")
 
 
 def known():
@@ -76,13 +77,13 @@ def defaults(name):
     """The defaults of a class, as settings hold them.
 
     Args:
-        name: What settings call a method, a loss or the augmentation.
+        name: What settings call a method, a loss or a layer that augments.
 
     Returns:
         Dictionary from arguments to values; empty of what is no such class.
     """
-    if name == AUGMENT:
-        made = kd.layers.RandomAffine
+    if name in AUGMENT:
+        made = getattr(kd.layers, name)
     elif name in known():
         made = known()[name]
     else:
@@ -109,11 +110,28 @@ def teacher_layers(specs):
     return list(dict.fromkeys(found))
 
 
-def resolved_augment(options):
-    """The same of `layers.RandomAffine`; `None` of `None`."""
-    if options is None:
+def resolved_augment(augment):
+    """An augmentation, completed likewise.
+
+    Args:
+        augment: Arguments of a layer, of `RandomAffine` where they name no `class`; a
+            list of such, applied in order; or `None`, for none.
+
+    Raises:
+        ValueError: If a class is unknown or takes no such argument.
+    """
+    if augment is None:
         return None
-    return completed(AUGMENT, kd.layers.RandomAffine, options, ("seed",))
+    if isinstance(augment, list):
+        return [resolved_augment(one) for one in augment]
+    given = {"class": AUGMENT[0], **augment}
+    name = given.pop("class")
+    if name not in AUGMENT:
+        raise ValueError(
+            f"Unknown augmentation. Expected one of {', '.join(AUGMENT)}. "
+            f"Received: class={name!r}"
+        )
+    return completed(name, getattr(kd.layers, name), given, ("seed",))
 
 
 def make(spec, teacher_dim=None):
@@ -139,11 +157,13 @@ def make(spec, teacher_dim=None):
 
 
 def make_augment(spec):
-    """The augmentation of a specification; `None` of `None`."""
+    """The layer of a specification, the layers of a list of them; `None` of `None`."""
     if spec is None:
         return None
+    if isinstance(spec, list):
+        return [make_augment(one) for one in spec]
     options = {key: value for key, value in spec.items() if key != "class"}
-    return kd.layers.RandomAffine(**options)
+    return getattr(kd.layers, spec["class"])(**options)
 
 
 def _defaults(made):

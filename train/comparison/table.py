@@ -226,7 +226,9 @@ def _conditions(recipe, record, labels):
         ]
     )
     yield row(["loss", _call(settings["loss"])])
-    augment = "none" if settings["augment"] is None else _call(settings["augment"])
+    layers = settings["augment"] or []
+    layers = layers if isinstance(layers, list) else [layers]
+    augment = ", then ".join(map(_call, layers)) or "none"
     if "views" in settings:
         augment += f", {settings['views']['count']} fixed views of each image"
     yield row(["augmentation", augment])
