@@ -199,6 +199,11 @@ def _check(args):
             "--method-options are of a method that learns from a teacher: name one "
             f"with --teacher. Received: {' '.join(args.method_options)}"
         )
+    if args.freeze_statistics and args.start is None:
+        raise ValueError(
+            "--freeze-statistics keeps those of a trained detector: name one with "
+            "--start. Received: --freeze-statistics without --start"
+        )
     if any(side < 32 or side % 32 for side in args.image_size):
         raise ValueError(
             "--image-size must be two multiples of 32, height and width. "
@@ -232,6 +237,11 @@ def _parser():
     add("--detector", required=True, choices=HEADS, help="what it is")
     add("--role", required=True, choices=PYRAMIDS, help="how large it is")
     add("--start", metavar="RUN", help="a run or file whose weights it begins with")
+    add(
+        "--freeze-statistics",
+        action="store_true",
+        help="keep batch normalisation's averages as --start has them",
+    )
     add("--teacher", metavar="RUN", help="a run or .keras file that teaches")
     add("--method", metavar="NAME", help="how the teacher teaches (%(default)s)")
     add(

@@ -50,8 +50,8 @@ class GlobalKnowledge(Method):
     nothing is chosen and every term is 0.
 
     Prototypes are seen in inference mode, the instances of a step in training mode:
-    batch normalisation shows them differently. The authors freeze it; that is
-    `trainable = False` of these layers of the student, before `compile`.
+    batch normalisation shows them differently. The authors freeze its averages; that is
+    `models.frozen_statistics(student)`, before there is a `Distiller`.
 
     With `instances="boxes"` both models put out feature pyramids and the data set
     yields a dictionary of targets with `"boxes"` `(batch, M, 4)`, x1 y1 x2 y2 in pixels

@@ -19,7 +19,7 @@ def embedder(backbone, image_shape, dim, weights=None, name=None):
 
     Batch normalisation trains as always. The figures published for ImageNet weights
     (Roth et al., ICML 2020, and what builds on it) were made with its averages kept as
-    they were, and scale and offset trained alone.
+    they were, and scale and offset trained alone: `models.frozen_statistics` does that.
 
     Args:
         backbone: `"conv4"`; `"conv4_16"`, the same with 16 channels instead of 64, or

@@ -7,6 +7,7 @@ what it computes, and its weights are copied.
 
 import keras
 
+from keras_distill.layers import FrozenBatchNormalization
 from keras_distill.tflite.trunk_of import graph_of
 
 # What a layer computes, by class: all its other arguments decide how it is trained.
@@ -71,8 +72,11 @@ def tf_keras_twin(trunk):
 def _twin_of(layer):
     import tf_keras
 
-    kind = type(layer).__name__
-    if type(layer) is not getattr(keras.layers, kind, None) or kind not in ARGUMENTS:
+    made = type(layer)
+    if made is FrozenBatchNormalization:
+        made = keras.layers.BatchNormalization  # It differs in training alone.
+    kind = made.__name__
+    if made is not getattr(keras.layers, kind, None) or kind not in ARGUMENTS:
         raise ValueError(
             "A trunk that tf_keras can stand in for consists of "
             f"{', '.join(ARGUMENTS)} and Identity. Received: {kind} {layer.name!r}"

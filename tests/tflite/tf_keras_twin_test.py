@@ -40,6 +40,18 @@ def test_every_backbone_has_a_twin_that_gives_the_same(backbone):
     np.testing.assert_allclose(np.asarray(after(expected)), whole, atol=1e-6)
 
 
+def test_frozen_statistics_are_statistics_to_the_twin():
+    student = models.frozen_statistics(
+        shaken(models.embedder("conv4_6", (32, 32, 3), 8))
+    )
+    before, trunk, _ = trunk_of(student)
+    images = np.random.default_rng(1).uniform(0, 255, (6, 32, 32, 3)).astype("float32")
+    found = tf_keras_twin(trunk)(np.asarray(before(images)), training=False).numpy()
+    expected = np.asarray(trunk(before(images), training=False))
+    assert np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_parts_are_the_pixels_the_trunk_and_the_length():
     before, trunk, after = trunk_of(tiny_embedder.student())
     names = [[layer.name for layer in part.layers] for part in (before, trunk, after)]

@@ -14,7 +14,7 @@ import keras_distill as kd
 from tests.conftest import ROOT
 from tests.models import tiny_detectors
 from tests.models.tiny_detectors import pictures
-from train import detector, evaluate
+from train import detector, evaluate, saved_model
 from train.detecting import models
 
 SHORT = ["--image-size", "64", "96", "--epochs", "3", "--batch-size", "4"]
@@ -148,6 +148,7 @@ def refuse(arguments, folder, out, message, error=ValueError):
         (["--weight-decay", "-1"], "--weight-decay must not be negative"),
         (["--role", "teacher", "--teacher", "x"], "A teacher is trained alone"),
         (["--method-options", "a=1"], "learns from a teacher.*Received: a=1"),
+        (["--freeze-statistics"], "name one with --start. Received: --freeze"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused_at_once(
@@ -237,6 +238,19 @@ def test_a_teacher_teaches_a_student_that_begins_trained(
     (refresh,) = Refresh.made
     looks = [[images.numpy() for images, _ in refresh.data] for _ in range(2)]
     np.testing.assert_array_equal(*looks)
+
+
+def test_a_student_may_keep_the_statistics_that_it_begins_with(run, folder, tmp_path):
+    out = tmp_path / "kept"
+    arguments = ["--data", str(folder), "--detector", "retinanet", *SHORT]
+    arguments += ["--start", str(run[0]), "--out", str(out), "--epochs", "1"]
+    with pytest.warns(UserWarning, match="left out"):
+        detector.main([*arguments, "--freeze-statistics"])
+    before, after = (saved_model.load(path).weights for path in (run[0], out))
+    stayed = [
+        np.array_equal(now, then) for now, then in zip(after, before, strict=True)
+    ]
+    assert stayed == ["moving_" in variable.name for variable in before]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def make_student(args, start, boxes):
             f"What a run starts with must take images of {shape}, as --image-size "
             f"says. Received: --start {args.start}, which takes {start.image_shape}"
         )
-    return start
+    return kd.models.frozen_statistics(start) if args.freeze_statistics else start
 
 
 def make_model(args, student, teacher):

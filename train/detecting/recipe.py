@@ -25,8 +25,11 @@ class Recipe:
         baseline: The method that the others are compared with.
         methods: From a name to a dictionary. `method`: name of one of
             `train.methods`, `None` to go on without a teacher; `options`: its
-            arguments; `against`: another method that it is compared with besides the
-            baseline, or `None`.
+            arguments; `freeze_statistics`: whether batch normalisation keeps the
+            averages that it begins with; `against`: another method that it is compared
+            with besides the baseline, or `None`.
+        eval_split: Split of the data to measure on, as `train.detector` has it; `None`
+            for the data's own.
         about: A sentence for the table.
     """
 
@@ -39,6 +42,7 @@ class Recipe:
     seeds: list
     baseline: str
     methods: dict
+    eval_split: str | None = None
     about: str = ""
 
 
@@ -55,7 +59,8 @@ def read(path):
 def parse(raw):
     """The `Recipe` of a dictionary as JSON gives it; raises ValueError."""
     names = {field.name for field in dataclasses.fields(Recipe)}
-    fields.known(raw, "recipe", names - {"about"}, {"about"})
+    optional = {"about", "eval_split"}
+    fields.known(raw, "recipe", names - optional, optional)
     detector = fields.text(raw["detector"], "detector")
     if detector not in HEADS:
         raise ValueError(
@@ -72,6 +77,9 @@ def parse(raw):
         seeds=fields.seeds(raw["seeds"], "seeds"),
         baseline=fields.text(raw["baseline"], "baseline"),
         methods=_methods(raw["methods"]),
+        eval_split=fields.text(raw["eval_split"], "eval_split")
+        if "eval_split" in raw
+        else None,
         about=fields.text(raw.get("about", " "), "about").strip(),
     )
     for where, name in [
@@ -118,7 +126,8 @@ def _methods(raw):
     found = {}
     for name, entry in raw.items():
         where = f"methods.{fields.method_name(name)}"
-        fields.known(entry, where, {"method"}, {"options", "against"})
+        optional = {"options", "freeze_statistics", "against"}
+        fields.known(entry, where, {"method"}, optional)
         options = fields.options(entry.get("options", {}), f"{where}.options")
         method = entry["method"]
         if method is not None:
@@ -127,6 +136,16 @@ def _methods(raw):
             raise ValueError(
                 f"`{where}` has no method, and so no options. Received: {options}"
             )
-        against = entry.get("against")
-        found[name] = {"method": method, "options": options, "against": against}
+        freeze = entry.get("freeze_statistics", False)
+        if not isinstance(freeze, bool):
+            raise ValueError(
+                f"`{where}.freeze_statistics` must be true or false. "
+                f"Received: {freeze!r}"
+            )
+        found[name] = {
+            "method": method,
+            "options": options,
+            "freeze_statistics": freeze,
+            "against": entry.get("against"),
+        }
     return found
