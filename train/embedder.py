@@ -67,9 +67,7 @@ def train(args, arguments, resume):
     teacher = None if args.teacher is None else saved_model.load(args.teacher)
     images, held_out = _data(args)
     criterion = _loss(args, len(images.class_names))
-    student = kd.models.embedder(
-        args.backbone, images.image_shape, args.dim, weights=args.weights
-    )
+    student = _student(args, images.image_shape)
     # Before anything that takes time: it refuses what does not fit together.
     distiller = kd.Distiller(student, methods=terms, teacher=teacher)
     monitor = "val_recall_at_1" if "validation" in held_out else None
@@ -119,6 +117,13 @@ def train(args, arguments, resume):
             file=sys.stderr,
         )
         raise SystemExit(130) from None
+
+
+def _student(args, image_shape):
+    student = kd.models.embedder(
+        args.backbone, image_shape, args.dim, weights=args.weights
+    )
+    return kd.models.frozen_statistics(student) if args.freeze_statistics else student
 
 
 def _views(args, images, teacher, terms):
@@ -216,6 +221,11 @@ def _check(args):
         raise ValueError(
             "--teacher-cache keeps what a teacher says: name one with --teacher. "
             "Received: no --teacher"
+        )
+    if args.freeze_statistics and args.weights is None:
+        raise ValueError(
+            "--freeze-statistics keeps those of trained weights: name these with "
+            "--weights. Received: --freeze-statistics without --weights"
         )
     if args.hand and not args.augment:
         raise ValueError(
@@ -323,6 +333,11 @@ def _parser():
     )
     add("--backbone", help="conv4, separable, a keras.applications name (%(default)s)")
     add("--weights", choices=("imagenet",), help="of a keras.applications backbone")
+    add(
+        "--freeze-statistics",
+        action="store_true",
+        help="keep the averages of batch normalisation that --weights brings",
+    )
     add("--dim", type=int, help="width of the embedding (%(default)s)")
     add("--image-size", type=int, metavar="PIXELS", help="(%(default)s)")
     add(

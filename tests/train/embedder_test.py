@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_distill as kd
 from tests.conftest import ROOT
 from tests.train.conftest import SHORT
 from train import embedder
@@ -205,6 +206,27 @@ def test_plain_training_takes_losses_with_weights_of_their_own(pictures, tmp_pat
     ]
 
 
+def test_the_statistics_of_trained_weights_may_stay(pictures, tmp_path, monkeypatch):
+    build = kd.models.embedder
+
+    def trained(*args, weights):
+        assert weights == "imagenet"
+        student = build(*args)
+        student.set_weights([w + 0.25 for w in student.get_weights()])
+        return student
+
+    monkeypatch.setattr(kd.models, "embedder", trained)
+    embedder.main(
+        ["--data", str(pictures), "--out", str(tmp_path / "run"), *SHORT]
+        + ["--method", "none", "--method-options", "--epochs", "1"]
+        + ["--weights", "imagenet", "--freeze-statistics"]
+    )
+    student = keras.saving.load_model(tmp_path / "run" / "student.keras")
+    norm = student.get_layer("bn2")
+    assert np.all(norm.moving_mean == 0.25) and np.all(norm.moving_variance == 1.25)
+    assert np.all(norm.gamma != 1.25) and np.all(norm.beta != 0.25)
+
+
 @pytest.mark.parametrize(
     "flags, message",
     [
@@ -219,6 +241,7 @@ def test_plain_training_takes_losses_with_weights_of_their_own(pictures, tmp_pat
         (["--epochs", "0"], "--epochs must be at least 1. Received: 0"),
         (["--learning-rate", "-1"], "--learning-rate must be positive. Received: -1.0"),
         (["--dim", "0"], "dim=0"),
+        (["--freeze-statistics"], "name these with --weights. Received: --freeze"),
         (["--hand", "--no-augment"], "leave --no-augment out.*--hand --no-augment"),
     ],
 )
