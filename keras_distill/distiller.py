@@ -31,7 +31,7 @@ class Distiller(keras.Model):
     Under `tf.distribute` the rows of all replicas are gathered before any loss is
     computed: similarities are those of the global batch, and N replicas make the
     update that one would, as far as the student's own layers allow it (batch
-    normalisation has to be synchronised for that).
+    normalisation has to be synchronised or frozen for that).
 
     Args:
         student: A built `keras.Model` from images to embeddings, or a detector. Methods

@@ -52,3 +52,32 @@ def test_two_replicas_make_the_update_of_one():
     printed = same_update(program, afterwards)
     # Keras would count it once for each replica.
     assert "must return one value a row" in printed
+
+
+def test_so_they_do_where_batch_normalisation_is_frozen():
+    """Where it moves, each replica would see the statistics of its own rows."""
+    program = """
+        rng = np.random.default_rng(0)
+        images = rng.uniform(-1, 1, (16, 5)).astype("f4")
+        labels = np.tile(np.arange(4), 4).astype("i4")
+        data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16).repeat(3)
+
+        def run(strategy):
+            keras.utils.set_random_seed(0)
+            with strategy.scope():
+                x = inputs = keras.Input((5,))
+                x = layers.BatchNormalization()(layers.Dense(7, "tanh")(x))
+                student = keras.Model(inputs, layers.Dense(4, name="features")(x))
+                student = kd.models.frozen_statistics(student)
+                weights = np.random.default_rng(1)
+                student.set_weights(
+                    [weights.uniform(0.5, 2, w.shape) for w in student.get_weights()]
+                )
+                distiller = kd.Distiller(student)
+                distiller.compile(keras.optimizers.SGD(0.05), kd.losses.ProxyNCA(4))
+                for v in distiller.trainable_variables:
+                    v.assign(weights.uniform(0.5, 2, v.shape))
+            history = distiller.fit(data, verbose=0).history
+            return history, [v.numpy() for v in distiller.variables]
+    """
+    same_update(program)
