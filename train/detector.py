@@ -209,14 +209,7 @@ def _check(args):
             "--image-size must be two multiples of 32, height and width. "
             f"Received: {' '.join(map(str, args.image_size))}"
         )
-    if not 0 < args.learning_rate < float("inf"):
-        raise ValueError(
-            f"--learning-rate must be positive. Received: {args.learning_rate}"
-        )
-    if not 0 <= args.weight_decay < float("inf"):
-        raise ValueError(
-            f"--weight-decay must not be negative. Received: {args.weight_decay}"
-        )
+    optimization.check(args.learning_rate, args.weight_decay)
 
 
 def _counts(boxes):

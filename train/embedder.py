@@ -15,7 +15,14 @@ import sys
 
 import keras_distill as kd
 from keras_distill import atomic, command_line
-from train import methods, optimization, report, run_folder, saved_model
+from train import (
+    embedder_images,
+    methods,
+    optimization,
+    report,
+    run_folder,
+    saved_model,
+)
 
 # What a run is unless flags say otherwise.
 DEFAULTS = {
@@ -65,9 +72,13 @@ def train(args, arguments, resume):
     options = methods.options(args.method_options)
     terms = methods.make(args.method, options, args.teacher is not None)
     teacher = None if args.teacher is None else saved_model.load(args.teacher)
-    images, held_out = _data(args)
+    images, held_out = embedder_images.load(args)
     criterion = _loss(args, len(images.class_names))
-    student = _student(args, images.image_shape)
+    student = kd.models.embedder(
+        args.backbone, images.image_shape, args.dim, weights=args.weights
+    )
+    if args.freeze_statistics:
+        student = kd.models.frozen_statistics(student)
     # Before anything that takes time: it refuses what does not fit together.
     distiller = kd.Distiller(student, methods=terms, teacher=teacher)
     monitor = "val_recall_at_1" if "validation" in held_out else None
@@ -78,7 +89,7 @@ def train(args, arguments, resume):
         per_class=args.images_per_class,
         seed=args.seed,
         first_epoch=record.epochs_done,
-        **_views(args, images, teacher, terms),
+        **embedder_images.views(args, images, teacher, terms),
     )
     steps = int(batches.cardinality())
     epochs = args.epochs or math.ceil(STEPS / steps)
@@ -87,13 +98,7 @@ def train(args, arguments, resume):
         epochs * steps, args.learning_rate, args.weight_decay
     )
     distiller.compile(optimizer, loss=criterion)
-    data = {
-        "name": images.name,
-        "fingerprint": images.fingerprint(),
-        "image_shape": list(images.image_shape),
-        "train": _counts(images),
-        **{name: _counts(some) for name, some in held_out.items()},
-    }
+    data = embedder_images.described(images, held_out)
     if teacher is not None:
         data["teacher"] = teacher_fingerprint(teacher)
     if resume:
@@ -103,7 +108,7 @@ def train(args, arguments, resume):
             "epochs": epochs,
             "steps": epochs * steps,
             "method_options": methods.with_defaults(args.method, options),
-            "augmentation": _augmentation(args)[1],
+            "augmentation": embedder_images.augmentation(args)[1],
         }
         run_folder.begin(args.out, arguments, data, resolved)
 
@@ -117,34 +122,6 @@ def train(args, arguments, resume):
             file=sys.stderr,
         )
         raise SystemExit(130) from None
-
-
-def _student(args, image_shape):
-    student = kd.models.embedder(
-        args.backbone, image_shape, args.dim, weights=args.weights
-    )
-    return kd.models.frozen_statistics(student) if args.freeze_statistics else student
-
-
-def _views(args, images, teacher, terms):
-    """How `class_balanced` shows the images, and the teacher's answers to that."""
-    augment, _ = _augmentation(args)
-    if args.teacher_cache is None:
-        return {"augment": augment}
-    layers = [layer for term in terms for layer in term.teacher_layers]
-    if layers:
-        raise ValueError(
-            "A cache holds what the teacher puts out, not its inner layers: leave "
-            f"--teacher-cache out. Received: teacher_layer={layers[0]}"
-        )
-    views = kd.data.FixedViews(augment, args.teacher_views if args.augment else 1)
-    cache = kd.data.cache_embeddings(teacher, images, args.teacher_cache, views)
-    return {"augment": views, "teacher": cache}
-
-
-def _augmentation(args):
-    """The layers that vary the images and what the recipe says of them, or `None`s."""
-    return optimization.augmentation(args.hand) if args.augment else (None, None)
 
 
 def _fit(out, distiller, batches, epochs, an_epoch, held_out, record):
@@ -232,49 +209,7 @@ def _check(args):
             "--hand adds to the augmentation: leave --no-augment out. "
             "Received: --hand --no-augment"
         )
-    if not 0 < args.learning_rate < float("inf"):
-        raise ValueError(
-            f"--learning-rate must be positive. Received: {args.learning_rate}"
-        )
-    if not 0 <= args.weight_decay < float("inf"):
-        raise ValueError(
-            f"--weight-decay must not be negative. Received: {args.weight_decay}"
-        )
-
-
-def _data(args):
-    """The images to train on, and those held out: a dictionary by their role."""
-    print(f"Reading {args.data}", flush=True)
-    images, evaluation = kd.data.load(
-        args.data, image_size=args.image_size, eval_classes=args.eval_classes
-    )
-    held_out = {"evaluation": evaluation}
-    if args.validation_classes is not None:
-        images, held_out["validation"] = _split(
-            images, args.validation_classes, args.seed
-        )
-    for role, some in {"training": images, **held_out}.items():
-        classes = len(some.class_names)
-        print(f"{len(some):>8,} images of {classes:,} classes: {role}", flush=True)
-    return images, held_out
-
-
-def _split(images, share, seed):
-    """Divides a data set by classes, at random under the seed."""
-    import numpy as np
-
-    names = np.random.default_rng(seed).permutation(sorted(images.class_names))
-    count = round(share * len(names))
-    if not 0 < share < 1 or not 0 < count < len(names):
-        raise ValueError(
-            "--validation-classes must be a share, between 0 and 1, that leaves "
-            f"classes on both sides. Received: {share} of {len(names)} classes"
-        )
-    return images.take_classes(names[count:]), images.take_classes(names[:count])
-
-
-def _counts(images):
-    return {"classes": len(images.class_names), "images": len(images)}
+    optimization.check(args.learning_rate, args.weight_decay)
 
 
 def _loss(args, classes):

@@ -29,6 +29,16 @@ def augmentation(hand=False):
     return [*strokes, affine], [*said, {"class": "RandomAffine", **AFFINE}]
 
 
+def check(learning_rate, weight_decay):
+    """Raises ValueError if what the flags of these names say is out of range."""
+    if not 0 < learning_rate < float("inf"):
+        raise ValueError(f"--learning-rate must be positive. Received: {learning_rate}")
+    if not 0 <= weight_decay < float("inf"):
+        raise ValueError(
+            f"--weight-decay must not be negative. Received: {weight_decay}"
+        )
+
+
 def adamw(steps, learning_rate, weight_decay):
     """AdamW under a rate that is a function of the step: a resumed run follows it.
 
