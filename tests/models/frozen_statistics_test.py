@@ -135,3 +135,9 @@ def test_what_cannot_be_frozen_is_refused():
         )
     with pytest.raises(ValueError, match="not within subclassed.*of type Subclassed"):
         kd.models.frozen_statistics(Subclassed())
+
+
+def test_a_phone_gets_the_same_file():
+    model = moved(functional(), PIXELS)
+    frozen = kd.models.frozen_statistics(model)
+    assert kd.tflite.convert(frozen) == kd.tflite.convert(model)
