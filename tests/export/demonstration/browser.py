@@ -9,6 +9,15 @@ from export.demonstration.site import LITERT, MODULES, PAGE
 
 DRIVER = pathlib.Path(__file__).parent / "driver.mjs"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+# What the tests do on the page, and ask it.
+LETTER_H = [
+    [[0.3, 0.2], [0.3, 0.8]],
+    [[0.3, 0.5], [0.7, 0.5]],
+    [[0.7, 0.2], [0.7, 0.8]],
+]
+SHOWN = "[...document.querySelectorAll('#results li')].map((e) => +e.dataset.index)"
+ANSWERED = "document.documentElement.dataset.answers > 0"
+FAULT = "document.documentElement.dataset.fault"
 
 
 def missing():

@@ -11,15 +11,13 @@ from PIL import Image
 from export.demonstration import site
 from keras_distill import device
 from tests import tiny_embedder
-from tests.export.demonstration.browser import Browser, missing
-from tests.export.demonstration.page_test import ANSWERED, LETTER_H, SHOWN
-from tests.export.demonstration.page_test import serve as serve
+from tests.export.demonstration.browser import ANSWERED, LETTER_H, SHOWN, missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
 
 @pytest.fixture(scope="module")
-def page(serve):
+def page(browser, serve):
     """The bundle of patterns under the names of characters."""
     bundle = tiny_embedder.bundle()
     names = json.loads((bundle / "ids.json").read_text())
@@ -29,9 +27,7 @@ def page(serve):
     ]
     names["synonyms"] = {names["class_names"][0]: ["U+0391 GREEK CAPITAL LETTER ALPHA"]}
     address = serve(bundle, **{"bundle/ids.json": json.dumps(names).encode()})
-    browser = Browser()
     yield browser.open(address, {"permissions": ["clipboard-read", "clipboard-write"]})
-    browser.close()
 
 
 def test_a_drawing_is_cut_out_as_python_cuts_it_out(page):
