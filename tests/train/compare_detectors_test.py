@@ -201,32 +201,26 @@ def test_a_run_is_begun_with_the_flags_of_the_recipe(tmp_path):
         "--method-options global_weight=0"
     )
     taught = plan.teacher(parsed, "here", tmp_path).arguments
-    assert "--eval-split" not in taught and "--freeze-statistics" not in taught
+    assert "--freeze-statistics" not in taught
     assert taught[taught.index("--role") + 1] == "teacher"
     assert taught[taught.index("--epochs") + 1] == "3"
 
 
-def test_a_recipe_may_freeze_statistics_and_measure_on_another_split(trainer, tmp_path):
-    """Both are part of what a run is, and stand in the table."""
-    changed = {**RECIPE, "methods": FROZEN, "eval_split": "val"}
-    job = plan.method(recipe.parse(changed), "here", tmp_path, "alone", 1)
+def test_a_recipe_may_freeze_statistics(trainer, tmp_path):
+    """It is a part of what a run is, and stands in the table."""
+    frozen = {**RECIPE, "methods": FROZEN}
+    job = plan.method(recipe.parse(frozen), "here", tmp_path, "alone", 1)
     said = " ".join(job.arguments)
-    assert "--role student --eval-split val --image-size" in said
     assert said.endswith("--start " + str(tmp_path / "student-1 --freeze-statistics"))
-    started = plan.student(recipe.parse(changed), "here", tmp_path, 1).arguments
-    assert "--freeze-statistics" not in started and "--eval-split" in started
+    started = plan.student(recipe.parse(frozen), "here", tmp_path, 1).arguments
+    assert "--freeze-statistics" not in started
     compare()
-    for field, message in [
-        ({"methods": RECIPE["methods"] | FROZEN}, "'alone'.*freeze_statistics"),
-        ({"eval_split": "val"}, "'teacher'.*eval_split"),
-    ]:
-        (tmp_path / "cells.json").write_text(json.dumps({**RECIPE, **field}))
-        with pytest.raises(ValueError, match=message):
-            compare()
-    (tmp_path / "cells.json").write_text(json.dumps({**changed, "name": "other"}))
+    (tmp_path / "cells.json").write_text(json.dumps(frozen))
+    with pytest.raises(ValueError, match="'alone'.*freeze_statistics .was not there"):
+        compare()
+    (tmp_path / "cells.json").write_text(json.dumps({**frozen, "name": "other"}))
     compare()
     text = (tmp_path / "docs/results/other/table.md").read_text()
-    assert "`--eval-split val --image-size 64 96 --epochs 2" in text
     assert "--start student --freeze-statistics`" in text
 
 
@@ -269,7 +263,6 @@ def test_the_recipes_of_the_project_can_be_run(path, tmp_path):
             {"methods": {"alone": {"method": None, "freeze_statistics": "no"}}},
             "`methods.alone.freeze_statistics` must be true or false.*'no'",
         ),
-        ({"eval_split": 3}, "`eval_split` must be a string.*3"),
         (
             {"methods": {"alone": {"method": None, "against": "x"}}},
             "`methods.alone.against` must be one of the methods.*'x'",

@@ -70,17 +70,12 @@ def _job(recipe, data, folder, label, seed, own, settings=(), more=()):
     role = TEACHER if label == TEACHER else STUDENT
     out = folder / _name(label, seed)
     flags = ["--data", data, "--detector", recipe.detector, "--role", role]
-    split = {}
-    if recipe.eval_split is not None:
-        flags += ["--eval-split", recipe.eval_split]
-        split = {"eval_split": recipe.eval_split}
     for name, value in arguments.items():
         values = value if isinstance(value, list) else [value]
         flags += [f"--{name.replace('_', '-')}", *map(str, values)]
     flags += ["--seed", str(seed), "--out", str(out), *more]
     settings = {
         "data": recipe.data,
-        **split,
         "detector": recipe.detector,
         "arguments": arguments,
         **dict(settings),

@@ -28,8 +28,6 @@ class Recipe:
             arguments; `freeze_statistics`: whether batch normalisation keeps the
             averages that it begins with; `against`: another method that it is compared
             with besides the baseline, or `None`.
-        eval_split: Split of the data to measure on, as `train.detector` has it; `None`
-            for the data's own.
         about: A sentence for the table.
     """
 
@@ -42,7 +40,6 @@ class Recipe:
     seeds: list
     baseline: str
     methods: dict
-    eval_split: str | None = None
     about: str = ""
 
 
@@ -59,8 +56,7 @@ def read(path):
 def parse(raw):
     """The `Recipe` of a dictionary as JSON gives it; raises ValueError."""
     names = {field.name for field in dataclasses.fields(Recipe)}
-    optional = {"about", "eval_split"}
-    fields.known(raw, "recipe", names - optional, optional)
+    fields.known(raw, "recipe", names - {"about"}, {"about"})
     detector = fields.text(raw["detector"], "detector")
     if detector not in HEADS:
         raise ValueError(
@@ -77,9 +73,6 @@ def parse(raw):
         seeds=fields.seeds(raw["seeds"], "seeds"),
         baseline=fields.text(raw["baseline"], "baseline"),
         methods=_methods(raw["methods"]),
-        eval_split=fields.text(raw["eval_split"], "eval_split")
-        if "eval_split" in raw
-        else None,
         about=fields.text(raw.get("about", " "), "about").strip(),
     )
     for where, name in [

@@ -133,8 +133,6 @@ def _conditions(recipe, record):
 def _said(settings):
     """What `train.detector` was told, as its flags."""
     words = []
-    if "eval_split" in settings:
-        words += ["--eval-split", settings["eval_split"]]
     for name, value in settings["arguments"].items():
         values = value if isinstance(value, list) else [value]
         words += [f"--{name.replace('_', '-')}", *(f"{one:g}" for one in values)]
