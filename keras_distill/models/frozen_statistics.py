@@ -16,7 +16,7 @@ def frozen_statistics(model):
     train.
 
     Args:
-        model: A functional or sequential `keras.Model`, or a detector of
+        model: A functional or built sequential `keras.Model`, or a detector of
             `keras_distill.models`.
 
     Returns:
@@ -24,8 +24,9 @@ def frozen_statistics(model):
         of its class.
 
     Raises:
-        ValueError: If the model is subclassed, has no batch normalisation, or has some
-            that lies within a layer which is no functional or sequential model.
+        ValueError: If the model is subclassed, or sequential and not built; if it has
+            no batch normalisation, or has some that lies within a layer which is no
+            functional or sequential model.
 
     Example:
 
@@ -43,9 +44,9 @@ def frozen_statistics(model):
         copy = keras.models.clone_model(model, clone_function=_frozen, recursive=True)
     else:
         raise ValueError(
-            "Batch normalisation is found in functional and sequential models, and not "
-            f"within subclassed ones. Received: model={model.name!r} of type "
-            f"{type(model).__name__}"
+            "Batch normalisation is found in functional models and in sequential ones "
+            "that are built, and not within subclassed ones. "
+            f"Received: model={model.name!r} of type {type(model).__name__}"
         )
     _refuse_moving(model, copy)
     copy_weights(model, copy)

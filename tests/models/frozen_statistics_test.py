@@ -135,6 +135,8 @@ def test_what_cannot_be_frozen_is_refused():
         )
     with pytest.raises(ValueError, match="not within subclassed.*of type Subclassed"):
         kd.models.frozen_statistics(Subclassed())
+    with pytest.raises(ValueError, match="that are built.*of type Sequential"):
+        kd.models.frozen_statistics(keras.Sequential([layers.BatchNormalization()]))
 
 
 def test_a_phone_gets_the_same_file():
