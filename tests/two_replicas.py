@@ -15,6 +15,10 @@ tf.config.set_logical_device_configuration(
 )
 import keras_distill as kd
 from keras_distill import methods
+rng = np.random.default_rng(0)
+images = rng.uniform(-1, 1, (16, 5)).astype("f4")
+labels = np.tile(np.arange(4), 4).astype("i4")
+rows = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16)
 """
 AFTER = """
 one = run(tf.distribute.OneDeviceStrategy("CPU:0"))
@@ -33,7 +37,8 @@ def same_update(program, afterwards=""):
     Args:
         program: Code that defines `run(strategy)`, which trains and returns the
             history and a list of arrays. `np`, `keras`, `layers`, `tf`, `kd` and
-            `methods` are there.
+            `methods` are there, and `rows`: a batch of 16 rows of 5 numbers, of 4
+            classes.
         afterwards: Code that runs when both have agreed.
 
     Returns:

@@ -5,10 +5,7 @@ from tests.two_replicas import same_update
 
 def test_two_replicas_make_the_update_of_one():
     program = """
-        rng = np.random.default_rng(0)
-        images = rng.uniform(-1, 1, (16, 5)).astype("f4")
-        labels = np.tile(np.arange(4), 4).astype("i4")
-        data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16).repeat(3)
+        data = rows.repeat(3)
 
         def net(*widths):
             x = inputs = keras.Input((5,))
@@ -57,10 +54,7 @@ def test_two_replicas_make_the_update_of_one():
 def test_so_they_do_where_batch_normalisation_is_frozen():
     """Where it moves, each replica would see the statistics of its own rows."""
     program = """
-        rng = np.random.default_rng(0)
-        images = rng.uniform(-1, 1, (16, 5)).astype("f4")
-        labels = np.tile(np.arange(4), 4).astype("i4")
-        data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16).repeat(3)
+        data = rows.repeat(3)
 
         def run(strategy):
             keras.utils.set_random_seed(0)

@@ -85,10 +85,7 @@ def test_embedders_learn_from_cached_embeddings_and_labels_in_a_dictionary():
 
 def test_two_replicas_make_the_update_of_one():
     program = """
-        rng = np.random.default_rng(0)
-        images = rng.uniform(-1, 1, (16, 5)).astype("f4")
-        labels = np.tile(np.arange(4), 4).astype("i4")
-        data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(16).repeat(2)
+        data = rows.repeat(2)
 
         def net(dim):
             inputs = keras.Input((5,))
