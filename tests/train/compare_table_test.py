@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pytest
@@ -89,6 +90,16 @@ def test_the_conditions_are_said(tmp_path):
         assert said in text, said
     assert "null" not in text and "None" not in text
     assert "teacher" not in text
+
+
+def test_the_page_names_every_layer_that_varies_images(tmp_path):
+    layers = [{"shift": 0.2}, {"class": "RandomDegradation", "share": 0.3}]
+    text = table(*results(tmp_path, {"none": NONE}, augment=layers))
+    assert re.search(
+        r"\| augmentation \| `RandomAffine\(shift=0.2,.*`, then "
+        r"`RandomDegradation\(.*share=0.3,.*` \|\n",
+        text,
+    )
 
 
 def test_runs_of_other_code_are_told_apart_and_old_ones_have_none(tmp_path):

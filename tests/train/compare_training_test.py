@@ -118,3 +118,24 @@ def test_every_method_trains_on_the_batches_of_the_seed(pictures, views):
             np.testing.assert_array_equal(y, labels)
     (first, _), (later, _) = plain[0], batches(jobs(pictures, 2)[0])[0]
     assert not np.array_equal(first, later)
+
+
+@pytest.mark.parametrize("views", [False, True])
+def test_each_of_several_layers_varies_what_a_run_trains_on(pictures, views):
+    def first_batch(*more):
+        faults = dict.fromkeys(["blur", "noise", "occlusion", "crop", "shot_noise"], 0)
+        spoilt = [{"class": "RandomDegradation", **faults, **one} for one in more]
+        augment = [{"shift": 0.1}, *spoilt]
+        job = jobs(pictures, augment=augment)[0]
+        if not views:
+            job.settings.pop("views")
+        dataset = training._batches(job, training.load("embedding", job.data)[0])
+        return np.array(next(iter(dataset))[0])
+
+    plain = first_batch()
+    # A layer that leaves all images alone, and one that darkens each of them.
+    np.testing.assert_array_equal(first_batch({"share": 0.0}), plain)
+    dark = first_batch({"share": 1.0, "darkness": 1.0})
+    bright = plain.max(axis=(1, 2, 3)) > 0
+    assert bright.any()
+    assert (dark.max(axis=(1, 2, 3)) < plain.max(axis=(1, 2, 3)))[bright].all()
